@@ -1,0 +1,63 @@
+"""System checks: what is wrong with the settings, and the fix for each."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from .conf import Settings, settings
+from .exceptions import ConfigurationError
+
+SETTING_CHECKS: Final = {
+    "environment": "E001",
+    "base_url": "E002",
+    "api_version": "E003",
+    "organization_id": "E004",
+    "external_id": "E005",
+    "user_from_external_id": "E006",
+    "customer_fields": "E007",
+    "create_on_user_creation": "E008",
+    "update_on_user_change": "E009",
+    "delete_on_user_deletion": "E010",
+    "anonymize_on_deletion": "E011",
+    "adopt_by_email": "E012",
+    "requests_per_minute": "E013",
+    "rate_limit_storage": "E014",
+    "timeout": "E015",
+    "event_retention": "E016",
+    "max_deleted_share": "E017",
+    "webhook_max_body_bytes": "E018",
+    "queue_max_attempts": "E019",
+}
+"""Each setting's stable id. A number is never used again for something else."""
+
+REQUIRED_CHECKS: Final = {
+    "access_token": ("W001", "POLAR_ACCESS_TOKEN", "Nothing can be fetched from Polar without it."),
+    "webhook_secrets": ("W002", "POLAR_WEBHOOK_SECRET", "Webhooks are refused without it."),
+}
+
+
+@register("polar")
+def check_settings(**kwargs: Any) -> list[CheckMessage]:
+    """A value of the wrong kind is an error; a secret that is not there yet a warning."""
+    messages: list[CheckMessage] = []
+    for name, number in SETTING_CHECKS.items():
+        try:
+            getattr(settings, name)
+        except ConfigurationError as error:
+            messages.append(Error(str(error), hint=_hint(name), id=f"django_polar.{number}"))
+    for name, (number, setting, hint) in REQUIRED_CHECKS.items():
+        try:
+            getattr(settings, name)
+        except ConfigurationError as error:
+            messages.append(
+                Warning(str(error), hint=f"Set {setting}. {hint}", id=f"django_polar.{number}")
+            )
+    return messages
+
+
+def _hint(name: str) -> str:
+    """The first sentence of the setting's own documentation."""
+    doc = getattr(Settings, name).__doc__ or ""
+    return " ".join(doc.strip().split("\n\n")[0].split())

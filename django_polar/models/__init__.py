@@ -1,0 +1,32 @@
+"""The mirror and its queues."""
+
+from .customer import Customer, CustomerBalance, CustomerQuerySet
+from .queues import (
+    CustomerDeletion,
+    CustomerPush,
+    LinkConflict,
+    QueuedWork,
+    WebhookEvent,
+    queues,
+)
+from .state import ActiveMeter, ActiveSubscription, CustomerState, GrantedBenefit, StateItem
+from .sync_run import SyncCheckpoint, SyncRun
+
+__all__ = [
+    "ActiveMeter",
+    "ActiveSubscription",
+    "Customer",
+    "CustomerBalance",
+    "CustomerDeletion",
+    "CustomerPush",
+    "CustomerQuerySet",
+    "CustomerState",
+    "GrantedBenefit",
+    "LinkConflict",
+    "QueuedWork",
+    "StateItem",
+    "SyncCheckpoint",
+    "SyncRun",
+    "WebhookEvent",
+    "queues",
+]

@@ -1,0 +1,298 @@
+"""Work that must not be lost, as rows: the outbox and the inbox share one life."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+from django.conf import settings
+from django.db import connections, models, transaction
+from django.utils import timezone
+
+from .customer import EXTERNAL_ID_MAX_LENGTH
+from .fields import ExactCharField
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.db.models.manager import Manager
+
+LEASE = timedelta(minutes=5)
+"""How long a worker may be silent before somebody else takes its rows."""
+
+FIRST_DELAY = timedelta(seconds=15)
+LONGEST_DELAY = timedelta(hours=6)
+
+W = TypeVar("W", bound="QueuedWork")
+
+
+class QueuedWorkQuerySet(models.QuerySet[W]):
+    """``due``, ``open`` and ``needs_attention`` are the three questions asked of a queue."""
+
+    def open(self) -> Self:
+        """Neither done nor given to a person."""
+        return self.filter(done_at__isnull=True, failed_at__isnull=True)
+
+    def needs_attention(self) -> Self:
+        """Tried too often, or impossible without a change: a person has to look."""
+        return self.filter(failed_at__isnull=False, done_at__isnull=True)
+
+    def due(self, now: datetime | None = None) -> Self:
+        """What may be worked on now, the longest waiting first."""
+        now = now or timezone.now()
+        return (
+            self.open()
+            .filter(due_at__lte=now)
+            .filter(models.Q(leased_until__isnull=True) | models.Q(leased_until__lte=now))
+            .order_by("due_at", "pk")
+        )
+
+    def claim(self, limit: int, *, lease: timedelta = LEASE) -> list[W]:
+        """Take up to ``limit`` due rows for this worker, until the lease runs out.
+
+        Two workers never get the same row: rows are locked while they are marked where the
+        database can skip locked ones, and marked only if still unmarked where it cannot.
+        """
+        now = timezone.now()
+        until = now + lease
+        connection = connections[self.db]
+        with transaction.atomic(using=self.db):
+            due = self.due(now)
+            if connection.features.has_select_for_update_skip_locked:
+                due = due.select_for_update(skip_locked=True)
+            claimed: list[W] = []
+            for row in due[:limit]:
+                unleased = self.model._base_manager.using(self.db).filter(
+                    pk=row.pk, leased_until=row.leased_until, done_at__isnull=True
+                )
+                if unleased.update(leased_until=until, attempts=models.F("attempts") + 1):
+                    row.leased_until = until
+                    row.attempts += 1
+                    claimed.append(row)
+        return claimed
+
+
+class QueuedWork(models.Model):
+    """A row that is work: due, claimed, postponed, and in the end done or a person's."""
+
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    due_at = models.DateTimeField(default=timezone.now, db_index=True)
+    leased_until = models.DateTimeField(null=True, blank=True, editable=False)
+    attempts = models.PositiveIntegerField(default=0, editable=False)
+    last_error = models.TextField(blank=True, editable=False)
+    done_at = models.DateTimeField(null=True, blank=True, editable=False)
+    failed_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Since when it needs a person."
+    )
+
+    if TYPE_CHECKING:
+        objects: ClassVar[Manager[Any]]
+
+    class Meta:
+        abstract = True
+
+    @property
+    def status(self) -> str:
+        """``done``, ``needs attention``, ``in progress`` or ``waiting``."""
+        if self.done_at:
+            return "done"
+        if self.failed_at:
+            return "needs attention"
+        if self.leased_until and self.leased_until > timezone.now():
+            return "in progress"
+        return "waiting"
+
+    def postpone(
+        self,
+        error: object,
+        *,
+        after: timedelta | None = None,
+        max_attempts: int | None = None,
+    ) -> None:
+        """Due again later: after ``after``, or twice as long as the last time.
+
+        After ``max_attempts`` it is a person's.
+        """
+        if max_attempts is not None and self.attempts >= max_attempts:
+            self.mark_failed(error)
+            return
+        delay = min(FIRST_DELAY * 2 ** min(max(self.attempts - 1, 0), 16), LONGEST_DELAY)
+        self.due_at = timezone.now() + max(delay, after or timedelta(0))
+        self.leased_until = None
+        self.last_error = describe(error)
+        self._save_life("due_at", "leased_until", "last_error")
+
+    def mark_done(self, **fields: Any) -> None:
+        """The end. ``fields`` are saved along with it."""
+        self.done_at = timezone.now()
+        self.leased_until = None
+        self.last_error = ""
+        for name, value in fields.items():
+            setattr(self, name, value)
+        self._save_life("done_at", "leased_until", "last_error", *fields)
+
+    def mark_failed(self, error: object) -> None:
+        """Stop trying and show it to a person."""
+        self.failed_at = timezone.now()
+        self.leased_until = None
+        self.last_error = describe(error)
+        self._save_life("failed_at", "leased_until", "last_error")
+
+    def retry(self) -> None:
+        """A person wants it tried again, now, with all its attempts."""
+        self.failed_at = None
+        self.leased_until = None
+        self.attempts = 0
+        self.due_at = timezone.now()
+        self._save_life("failed_at", "leased_until", "attempts", "due_at")
+
+    def _save_life(self, *update_fields: str) -> None:
+        self.save(update_fields=list(update_fields))
+
+
+def describe(error: object) -> str:
+    """An error as the queue stores it. Our own errors carry no personal data; of others, whose
+    messages may, only the type is kept.
+    """
+    from django_polar.exceptions import PolarError  # noqa: PLC0415 - placed by the import sorter
+
+    if isinstance(error, PolarError):
+        return str(error)[:2000]
+    if isinstance(error, BaseException):
+        return type(error).__qualname__
+    return str(error)[:2000]
+
+
+class CustomerDeletion(QueuedWork):
+    """The outbox of deletions, and afterwards the proof that they happened.
+
+    Holds no personal data: an external id, Polar's id, dates, and what Polar answered.
+    """
+
+    class Reason(models.TextChoices):
+        USER_DELETED = "user_deleted", "the user was deleted"
+        REQUESTED = "requested", "somebody asked for it"
+        ORPHAN = "orphan", "its external id belongs to no user"
+
+    class Outcome(models.TextChoices):
+        DELETED = "deleted", "Polar deleted it"
+        NOT_FOUND = "not_found", "Polar had no such customer"
+
+    external_id = ExactCharField(max_length=EXTERNAL_ID_MAX_LENGTH, null=True, blank=True)
+    customer_id = models.UUIDField(
+        null=True, blank=True, help_text="Polar's id, where the mirror knew it."
+    )
+    anonymize = models.BooleanField(default=True)
+    reason = models.CharField(
+        max_length=32, choices=Reason.choices, default=Reason.REQUESTED
+    )
+    outcome = models.CharField(max_length=32, choices=Outcome.choices, blank=True)
+    maybe_sent = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text="An answer was lost, so the external id may already be another customer's.",
+    )
+
+    objects = QueuedWorkQuerySet["CustomerDeletion"].as_manager()
+
+    class Meta:
+        verbose_name = "customer deletion"
+        verbose_name_plural = "customer deletions"
+        indexes = (
+            models.Index(fields=["external_id"], name="polar_deletion_external_id"),
+            models.Index(fields=["customer_id"], name="polar_deletion_customer_id"),
+        )
+
+    def __str__(self) -> str:
+        return self.external_id or str(self.customer_id)
+
+
+class CustomerPush(QueuedWork):
+    """The outbox of creations and updates: which user's customer, and which fields."""
+
+    class Kind(models.TextChoices):
+        CREATE = "create", "create"
+        UPDATE = "update", "update"
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
+    )
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    fields = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Names of the changed fields; values are read from the user when sent.",
+    )
+
+    objects = QueuedWorkQuerySet["CustomerPush"].as_manager()
+
+    class Meta:
+        verbose_name = "customer push"
+        verbose_name_plural = "customer pushes"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.user_id}"
+
+
+class LinkConflict(models.Model):
+    """A user and a customer that may belong together, where only a person can say so."""
+
+    class Resolution(models.TextChoices):
+        ADOPTED = "adopted", "the customer was given to the user"
+        DISMISSED = "dismissed", "they do not belong together"
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
+    )
+    customer_id = models.UUIDField(help_text="Polar's id of the customer with the same email.")
+    reason = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    resolved_at = models.DateTimeField(null=True, blank=True, editable=False)
+    resolution = models.CharField(
+        max_length=16, choices=Resolution.choices, blank=True, editable=False
+    )
+
+    class Meta:
+        verbose_name = "link conflict"
+        verbose_name_plural = "link conflicts"
+        constraints = (
+            models.UniqueConstraint(
+                fields=["user", "customer_id"], name="polar_conflict_once_per_pair"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user_id} and {self.customer_id}"
+
+
+class WebhookEvent(QueuedWork):
+    """The inbox: one row for each ``webhook-id`` that Polar signed, applied later."""
+
+    id = models.CharField(primary_key=True, max_length=255, help_text="Polar's webhook-id.")
+    type = models.CharField(max_length=255, db_index=True)
+    timestamp = models.DateTimeField(help_text="When the event happened, by Polar's clock.")
+    customer_id = models.UUIDField(
+        null=True, blank=True, help_text="Of the customer it is about, if it is about one."
+    )
+    body = models.BinaryField(
+        null=True, blank=True, help_text="The signed bytes; null once pruned or erased."
+    )
+    received_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = QueuedWorkQuerySet["WebhookEvent"].as_manager()
+
+    class Meta:
+        verbose_name = "webhook event"
+        verbose_name_plural = "webhook events"
+        indexes = (
+            models.Index(fields=["customer_id"], name="polar_event_customer_id"),
+            models.Index(fields=["received_at"], name="polar_event_received_at"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.pk}"
+
+
+def queues() -> Sequence[type[QueuedWork]]:
+    """Every queue, for whoever shows or works them all."""
+    return (CustomerDeletion, CustomerPush, WebhookEvent)

@@ -1,0 +1,31 @@
+"""The signals this package sends, after the change is committed to the mirror.
+
+Each is sent once per change, whether the change came by a sync, a webhook or a refresh. The
+sender is ``Customer``.
+"""
+
+from django.dispatch import Signal
+
+customer_synced = Signal()
+"""``customer``, ``created: bool``: the profile is new or changed."""
+
+customer_state_changed = Signal()
+"""``customer``, ``before: CustomerStateSnapshot``, ``after: CustomerStateSnapshot``."""
+
+subscription_started = Signal()
+"""``customer``, ``subscription: ActiveSubscription``."""
+
+subscription_ended = Signal()
+"""``customer``, ``subscription: ActiveSubscription``, no longer in the database."""
+
+benefit_granted = Signal()
+"""``customer``, ``benefit: GrantedBenefit``."""
+
+benefit_revoked = Signal()
+"""``customer``, ``benefit: GrantedBenefit``, no longer in the database."""
+
+customer_deleted = Signal()
+"""``customer``: Polar no longer has it."""
+
+webhook_received = Signal()
+"""``event: WebhookEvent``: stored, not yet applied. Of any type, also unknown ones."""
