@@ -2,13 +2,13 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import django_polar.models.fields
 from django.conf import settings
 from django.db import migrations, models
 
+import django_polar.models.fields
+
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -17,279 +17,656 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Customer',
+            name="Customer",
             fields=[
-                ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
-                ('organization_id', models.UUIDField()),
-                ('external_id', django_polar.models.fields.ExactCharField(blank=True, max_length=750, null=True)),
-                ('type', models.CharField(blank=True, max_length=255, null=True)),
-                ('email', models.CharField(blank=True, max_length=320, null=True)),
-                ('email_verified', models.BooleanField(default=False)),
-                ('name', models.TextField(blank=True, null=True)),
-                ('billing_name', models.TextField(blank=True, null=True)),
-                ('billing_address', models.JSONField(blank=True, null=True)),
-                ('tax_id', models.JSONField(blank=True, null=True)),
-                ('locale', models.CharField(blank=True, max_length=255, null=True)),
-                ('avatar_url', models.TextField(blank=True, null=True)),
-                ('metadata', models.JSONField(blank=True, default=dict)),
-                ('default_payment_method_id', models.UUIDField(blank=True, null=True)),
-                ('first_user_event_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField()),
-                ('modified_at', models.DateTimeField(blank=True, null=True)),
-                ('deleted_at', models.DateTimeField(blank=True, null=True)),
-                ('synced_at', models.DateTimeField(help_text="When Polar last told something new about this customer's profile.")),
-                ('raw', models.JSONField(blank=True, default=dict, help_text="Fields of Polar's that have no column here.")),
-                ('digest', models.BigIntegerField(default=0, editable=False, help_text='Of what Polar sent, to see whether it changed.')),
-                ('user', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='polar_customer', to=settings.AUTH_USER_MODEL)),
+                ("id", models.UUIDField(editable=False, primary_key=True, serialize=False)),
+                ("organization_id", models.UUIDField()),
+                (
+                    "external_id",
+                    django_polar.models.fields.ExactCharField(
+                        blank=True, max_length=750, null=True
+                    ),
+                ),
+                ("type", models.CharField(blank=True, max_length=255, null=True)),
+                ("email", models.CharField(blank=True, max_length=320, null=True)),
+                ("email_verified", models.BooleanField(default=False)),
+                ("name", models.TextField(blank=True, null=True)),
+                ("billing_name", models.TextField(blank=True, null=True)),
+                ("billing_address", models.JSONField(blank=True, null=True)),
+                ("tax_id", models.JSONField(blank=True, null=True)),
+                ("locale", models.CharField(blank=True, max_length=255, null=True)),
+                ("avatar_url", models.TextField(blank=True, null=True)),
+                ("metadata", models.JSONField(blank=True, default=dict)),
+                ("default_payment_method_id", models.UUIDField(blank=True, null=True)),
+                ("first_user_event_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField()),
+                ("modified_at", models.DateTimeField(blank=True, null=True)),
+                ("deleted_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "synced_at",
+                    models.DateTimeField(
+                        help_text="When Polar last told something new about this customer's profile."
+                    ),
+                ),
+                (
+                    "raw",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="Fields of Polar's that have no column here.",
+                    ),
+                ),
+                (
+                    "digest",
+                    models.BigIntegerField(
+                        default=0,
+                        editable=False,
+                        help_text="Of what Polar sent, to see whether it changed.",
+                    ),
+                ),
+                (
+                    "user",
+                    models.OneToOneField(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="polar_customer",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'customer',
-                'verbose_name_plural': 'customers',
+                "verbose_name": "customer",
+                "verbose_name_plural": "customers",
             },
         ),
         migrations.CreateModel(
-            name='CustomerState',
+            name="CustomerState",
             fields=[
-                ('customer', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='state', serialize=False, to='django_polar.customer')),
-                ('as_of', models.DateTimeField(blank=True, help_text='When the whole state was last seen to be different.', null=True)),
-                ('removals', models.JSONField(blank=True, default=dict, editable=False, help_text='Ids of parts that ended after as_of, and when.')),
+                (
+                    "customer",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="state",
+                        serialize=False,
+                        to="django_polar.customer",
+                    ),
+                ),
+                (
+                    "as_of",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="When the whole state was last seen by itself.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "removals",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        editable=False,
+                        help_text="Ids of parts that ended after as_of, and when.",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'customer state',
-                'verbose_name_plural': 'customer states',
+                "verbose_name": "customer state",
+                "verbose_name_plural": "customer states",
             },
         ),
         migrations.CreateModel(
-            name='CustomerBalance',
+            name="CustomerBalance",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('currency', models.CharField(help_text='ISO 4217, in lower case.', max_length=16)),
-                ('amount', models.BigIntegerField(help_text="In the currency's smallest unit; negative when the customer owes.")),
-                ('as_of', models.DateTimeField(help_text='When it was fetched.')),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='balances', to='django_polar.customer')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("currency", models.CharField(help_text="ISO 4217, in lower case.", max_length=16)),
+                (
+                    "amount",
+                    models.BigIntegerField(
+                        help_text="In the currency's smallest unit; negative when the customer owes."
+                    ),
+                ),
+                ("as_of", models.DateTimeField(help_text="When it was fetched.")),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="balances",
+                        to="django_polar.customer",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'customer balance',
-                'verbose_name_plural': 'customer balances',
+                "verbose_name": "customer balance",
+                "verbose_name_plural": "customer balances",
             },
         ),
         migrations.CreateModel(
-            name='CustomerDeletion',
+            name="CustomerDeletion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('due_at', models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
-                ('leased_until', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('attempts', models.PositiveIntegerField(default=0, editable=False)),
-                ('last_error', models.TextField(blank=True, editable=False)),
-                ('done_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('failed_at', models.DateTimeField(blank=True, editable=False, help_text='Since when it needs a person.', null=True)),
-                ('external_id', django_polar.models.fields.ExactCharField(blank=True, max_length=750, null=True)),
-                ('customer_id', models.UUIDField(blank=True, help_text="Polar's id, where the mirror knew it.", null=True)),
-                ('anonymize', models.BooleanField(default=True)),
-                ('reason', models.CharField(choices=[('user_deleted', 'the user was deleted'), ('requested', 'somebody asked for it'), ('orphan', 'its external id belongs to no user')], default='requested', max_length=32)),
-                ('outcome', models.CharField(blank=True, choices=[('deleted', 'Polar deleted it'), ('not_found', 'Polar had no such customer')], max_length=32)),
-                ('maybe_sent', models.BooleanField(default=False, editable=False, help_text="An answer was lost, so the external id may already be another customer's.")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                ("due_at", models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
+                ("leased_until", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("attempts", models.PositiveIntegerField(default=0, editable=False)),
+                ("last_error", models.TextField(blank=True, editable=False)),
+                ("done_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "failed_at",
+                    models.DateTimeField(
+                        blank=True,
+                        editable=False,
+                        help_text="Since when it needs a person.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "external_id",
+                    django_polar.models.fields.ExactCharField(
+                        blank=True, max_length=750, null=True
+                    ),
+                ),
+                (
+                    "customer_id",
+                    models.UUIDField(
+                        blank=True, help_text="Polar's id, where the mirror knew it.", null=True
+                    ),
+                ),
+                ("anonymize", models.BooleanField(default=True)),
+                (
+                    "reason",
+                    models.CharField(
+                        choices=[
+                            ("user_deleted", "the user was deleted"),
+                            ("requested", "somebody asked for it"),
+                            ("orphan", "its external id belongs to no user"),
+                        ],
+                        default="requested",
+                        max_length=32,
+                    ),
+                ),
+                (
+                    "outcome",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("deleted", "Polar deleted it"),
+                            ("not_found", "Polar had no such customer"),
+                        ],
+                        max_length=32,
+                    ),
+                ),
+                (
+                    "maybe_sent",
+                    models.BooleanField(
+                        default=False,
+                        editable=False,
+                        help_text="An answer was lost, so the external id may already be another customer's.",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'customer deletion',
-                'verbose_name_plural': 'customer deletions',
-                'indexes': [models.Index(fields=['external_id'], name='polar_deletion_external_id'), models.Index(fields=['customer_id'], name='polar_deletion_customer_id')],
+                "verbose_name": "customer deletion",
+                "verbose_name_plural": "customer deletions",
+                "indexes": [
+                    models.Index(fields=["external_id"], name="polar_deletion_external_id"),
+                    models.Index(fields=["customer_id"], name="polar_deletion_customer_id"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='CustomerPush',
+            name="CustomerPush",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('due_at', models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
-                ('leased_until', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('attempts', models.PositiveIntegerField(default=0, editable=False)),
-                ('last_error', models.TextField(blank=True, editable=False)),
-                ('done_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('failed_at', models.DateTimeField(blank=True, editable=False, help_text='Since when it needs a person.', null=True)),
-                ('kind', models.CharField(choices=[('create', 'create'), ('update', 'update')], max_length=16)),
-                ('fields', models.JSONField(blank=True, default=list, help_text='Names of the changed fields; values are read from the user when sent.')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                ("due_at", models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
+                ("leased_until", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("attempts", models.PositiveIntegerField(default=0, editable=False)),
+                ("last_error", models.TextField(blank=True, editable=False)),
+                ("done_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "failed_at",
+                    models.DateTimeField(
+                        blank=True,
+                        editable=False,
+                        help_text="Since when it needs a person.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("create", "create"), ("update", "update")], max_length=16
+                    ),
+                ),
+                (
+                    "fields",
+                    models.JSONField(
+                        blank=True,
+                        default=list,
+                        help_text="Names of the changed fields; values are read from the user when sent.",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'customer push',
-                'verbose_name_plural': 'customer pushes',
+                "verbose_name": "customer push",
+                "verbose_name_plural": "customer pushes",
             },
         ),
         migrations.CreateModel(
-            name='LinkConflict',
+            name="LinkConflict",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('customer_id', models.UUIDField(help_text="Polar's id of the customer with the same email.")),
-                ('reason', models.TextField()),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('resolved_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('resolution', models.CharField(blank=True, choices=[('adopted', 'the customer was given to the user'), ('dismissed', 'they do not belong together')], editable=False, max_length=16)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "customer_id",
+                    models.UUIDField(help_text="Polar's id of the customer with the same email."),
+                ),
+                ("reason", models.TextField()),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                ("resolved_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "resolution",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("adopted", "the customer was given to the user"),
+                            ("dismissed", "they do not belong together"),
+                        ],
+                        editable=False,
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'link conflict',
-                'verbose_name_plural': 'link conflicts',
+                "verbose_name": "link conflict",
+                "verbose_name_plural": "link conflicts",
             },
         ),
         migrations.CreateModel(
-            name='SyncRun',
+            name="SyncRun",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('started_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('heartbeat_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('holder', models.CharField(blank=True, help_text='Host and process.', max_length=255)),
-                ('lock', models.CharField(blank=True, editable=False, max_length=16, null=True, unique=True)),
-                ('outcome', models.CharField(choices=[('running', 'running'), ('complete', 'complete'), ('incomplete', 'incomplete'), ('failed', 'failed'), ('interrupted', 'interrupted')], default='running', max_length=16)),
-                ('organization_id', models.UUIDField(blank=True, null=True)),
-                ('with_state', models.BooleanField(default=True)),
-                ('state_complete', models.BooleanField(default=False, help_text='Whether every list of the state was read completely.')),
-                ('counts', models.JSONField(default=dict)),
-                ('linked', models.PositiveIntegerField(default=0)),
-                ('requests', models.PositiveIntegerField(default=0)),
-                ('problems', models.JSONField(default=list)),
-                ('cursor', models.JSONField(default=dict, help_text='Which list and page comes next.')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("started_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                ("heartbeat_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "holder",
+                    models.CharField(blank=True, help_text="Host and process.", max_length=255),
+                ),
+                (
+                    "lock",
+                    models.CharField(
+                        blank=True, editable=False, max_length=16, null=True, unique=True
+                    ),
+                ),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("running", "running"),
+                            ("complete", "complete"),
+                            ("incomplete", "incomplete"),
+                            ("failed", "failed"),
+                            ("interrupted", "interrupted"),
+                        ],
+                        default="running",
+                        max_length=16,
+                    ),
+                ),
+                ("organization_id", models.UUIDField(blank=True, null=True)),
+                ("with_state", models.BooleanField(default=True)),
+                (
+                    "state_complete",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Whether every list of the state was read completely.",
+                    ),
+                ),
+                ("counts", models.JSONField(default=dict)),
+                ("linked", models.PositiveIntegerField(default=0)),
+                ("requests", models.PositiveIntegerField(default=0)),
+                ("problems", models.JSONField(default=list)),
+                (
+                    "cursor",
+                    models.JSONField(default=dict, help_text="Which list and page comes next."),
+                ),
             ],
             options={
-                'verbose_name': 'sync run',
-                'verbose_name_plural': 'sync runs',
-                'get_latest_by': 'started_at',
-                'indexes': [models.Index(fields=['started_at'], name='polar_run_started_at')],
+                "verbose_name": "sync run",
+                "verbose_name_plural": "sync runs",
+                "get_latest_by": "started_at",
+                "indexes": [models.Index(fields=["started_at"], name="polar_run_started_at")],
             },
         ),
         migrations.CreateModel(
-            name='SyncCheckpoint',
+            name="SyncCheckpoint",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('list_name', models.CharField(max_length=32)),
-                ('keys', models.BinaryField(help_text='Eight bytes for each id.')),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='checkpoints', to='django_polar.syncrun')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("list_name", models.CharField(max_length=32)),
+                ("keys", models.BinaryField(help_text="Eight bytes for each id.")),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="checkpoints",
+                        to="django_polar.syncrun",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'sync checkpoint',
-                'verbose_name_plural': 'sync checkpoints',
+                "verbose_name": "sync checkpoint",
+                "verbose_name_plural": "sync checkpoints",
             },
         ),
         migrations.CreateModel(
-            name='WebhookEvent',
+            name="WebhookEvent",
             fields=[
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('due_at', models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
-                ('leased_until', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('attempts', models.PositiveIntegerField(default=0, editable=False)),
-                ('last_error', models.TextField(blank=True, editable=False)),
-                ('done_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('failed_at', models.DateTimeField(blank=True, editable=False, help_text='Since when it needs a person.', null=True)),
-                ('id', models.CharField(help_text="Polar's webhook-id.", max_length=255, primary_key=True, serialize=False)),
-                ('type', models.CharField(db_index=True, max_length=255)),
-                ('timestamp', models.DateTimeField(help_text="When the event happened, by Polar's clock.")),
-                ('customer_id', models.UUIDField(blank=True, help_text='Of the customer it is about, if it is about one.', null=True)),
-                ('body', models.BinaryField(blank=True, help_text='The signed bytes; null once pruned or erased.', null=True)),
-                ('received_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                ("due_at", models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
+                ("leased_until", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("attempts", models.PositiveIntegerField(default=0, editable=False)),
+                ("last_error", models.TextField(blank=True, editable=False)),
+                ("done_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "failed_at",
+                    models.DateTimeField(
+                        blank=True,
+                        editable=False,
+                        help_text="Since when it needs a person.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "id",
+                    models.CharField(
+                        help_text="Polar's webhook-id.",
+                        max_length=255,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("type", models.CharField(db_index=True, max_length=255)),
+                (
+                    "timestamp",
+                    models.DateTimeField(help_text="When the event happened, by Polar's clock."),
+                ),
+                (
+                    "customer_id",
+                    models.UUIDField(
+                        blank=True,
+                        help_text="Of the customer it is about, if it is about one.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "body",
+                    models.BinaryField(
+                        blank=True,
+                        help_text="The signed bytes; null once pruned or erased.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "received_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
             ],
             options={
-                'verbose_name': 'webhook event',
-                'verbose_name_plural': 'webhook events',
-                'indexes': [models.Index(fields=['customer_id'], name='polar_event_customer_id'), models.Index(fields=['received_at'], name='polar_event_received_at')],
+                "verbose_name": "webhook event",
+                "verbose_name_plural": "webhook events",
+                "indexes": [
+                    models.Index(fields=["customer_id"], name="polar_event_customer_id"),
+                    models.Index(fields=["received_at"], name="polar_event_received_at"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='GrantedBenefit',
+            name="GrantedBenefit",
             fields=[
-                ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField()),
-                ('modified_at', models.DateTimeField(blank=True, null=True)),
-                ('synced_at', models.DateTimeField(help_text='When Polar last told something new about this.')),
-                ('raw', models.JSONField(blank=True, default=dict, help_text="Fields of Polar's that have no column here.")),
-                ('digest', models.BigIntegerField(default=0, editable=False, help_text='Of what Polar sent, to see whether it changed.')),
-                ('granted_at', models.DateTimeField(blank=True, null=True)),
-                ('benefit_id', models.UUIDField(db_index=True)),
-                ('benefit_type', models.CharField(max_length=255)),
-                ('benefit_metadata', models.JSONField(blank=True, default=dict)),
-                ('properties', models.JSONField(blank=True, default=dict)),
-                ('state', models.ForeignKey(db_column='customer_id', on_delete=django.db.models.deletion.CASCADE, related_name='granted_benefits', to='django_polar.customerstate')),
+                ("id", models.UUIDField(editable=False, primary_key=True, serialize=False)),
+                ("created_at", models.DateTimeField()),
+                ("modified_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "synced_at",
+                    models.DateTimeField(
+                        help_text="When Polar last told something new about this."
+                    ),
+                ),
+                (
+                    "raw",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="Fields of Polar's that have no column here.",
+                    ),
+                ),
+                (
+                    "digest",
+                    models.BigIntegerField(
+                        default=0,
+                        editable=False,
+                        help_text="Of what Polar sent, to see whether it changed.",
+                    ),
+                ),
+                ("granted_at", models.DateTimeField(blank=True, null=True)),
+                ("benefit_id", models.UUIDField(db_index=True)),
+                ("benefit_type", models.CharField(max_length=255)),
+                ("benefit_metadata", models.JSONField(blank=True, default=dict)),
+                ("properties", models.JSONField(blank=True, default=dict)),
+                (
+                    "state",
+                    models.ForeignKey(
+                        db_column="customer_id",
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="granted_benefits",
+                        to="django_polar.customerstate",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'granted benefit',
-                'verbose_name_plural': 'granted benefits',
+                "verbose_name": "granted benefit",
+                "verbose_name_plural": "granted benefits",
             },
         ),
         migrations.CreateModel(
-            name='ActiveSubscription',
+            name="ActiveSubscription",
             fields=[
-                ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField()),
-                ('modified_at', models.DateTimeField(blank=True, null=True)),
-                ('synced_at', models.DateTimeField(help_text='When Polar last told something new about this.')),
-                ('raw', models.JSONField(blank=True, default=dict, help_text="Fields of Polar's that have no column here.")),
-                ('digest', models.BigIntegerField(default=0, editable=False, help_text='Of what Polar sent, to see whether it changed.')),
-                ('status', models.CharField(max_length=255)),
-                ('amount', models.BigIntegerField(help_text="In the currency's smallest unit.")),
-                ('currency', models.CharField(max_length=255)),
-                ('recurring_interval', models.CharField(blank=True, max_length=255, null=True)),
-                ('current_period_start', models.DateTimeField(blank=True, null=True)),
-                ('current_period_end', models.DateTimeField(blank=True, null=True)),
-                ('trial_start', models.DateTimeField(blank=True, null=True)),
-                ('trial_end', models.DateTimeField(blank=True, null=True)),
-                ('cancel_at_period_end', models.BooleanField(default=False)),
-                ('canceled_at', models.DateTimeField(blank=True, null=True)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('ends_at', models.DateTimeField(blank=True, null=True)),
-                ('product_id', models.UUIDField(db_index=True)),
-                ('discount_id', models.UUIDField(blank=True, null=True)),
-                ('price_id', models.UUIDField(blank=True, help_text='Deprecated by Polar; one of the prices.', null=True)),
-                ('seats', models.BigIntegerField(blank=True, null=True)),
-                ('units', models.BigIntegerField(blank=True, null=True)),
-                ('metadata', models.JSONField(blank=True, default=dict)),
-                ('custom_field_data', models.JSONField(blank=True, default=dict)),
-                ('meters', models.JSONField(blank=True, default=list)),
-                ('state', models.ForeignKey(db_column='customer_id', on_delete=django.db.models.deletion.CASCADE, related_name='active_subscriptions', to='django_polar.customerstate')),
+                ("id", models.UUIDField(editable=False, primary_key=True, serialize=False)),
+                ("created_at", models.DateTimeField()),
+                ("modified_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "synced_at",
+                    models.DateTimeField(
+                        help_text="When Polar last told something new about this."
+                    ),
+                ),
+                (
+                    "raw",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="Fields of Polar's that have no column here.",
+                    ),
+                ),
+                (
+                    "digest",
+                    models.BigIntegerField(
+                        default=0,
+                        editable=False,
+                        help_text="Of what Polar sent, to see whether it changed.",
+                    ),
+                ),
+                ("status", models.CharField(max_length=255)),
+                ("amount", models.BigIntegerField(help_text="In the currency's smallest unit.")),
+                ("currency", models.CharField(max_length=255)),
+                ("recurring_interval", models.CharField(blank=True, max_length=255, null=True)),
+                ("current_period_start", models.DateTimeField(blank=True, null=True)),
+                ("current_period_end", models.DateTimeField(blank=True, null=True)),
+                ("trial_start", models.DateTimeField(blank=True, null=True)),
+                ("trial_end", models.DateTimeField(blank=True, null=True)),
+                ("cancel_at_period_end", models.BooleanField(default=False)),
+                ("canceled_at", models.DateTimeField(blank=True, null=True)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("ends_at", models.DateTimeField(blank=True, null=True)),
+                ("product_id", models.UUIDField(db_index=True)),
+                ("discount_id", models.UUIDField(blank=True, null=True)),
+                (
+                    "price_id",
+                    models.UUIDField(
+                        blank=True, help_text="Deprecated by Polar; one of the prices.", null=True
+                    ),
+                ),
+                ("seats", models.BigIntegerField(blank=True, null=True)),
+                ("units", models.BigIntegerField(blank=True, null=True)),
+                ("metadata", models.JSONField(blank=True, default=dict)),
+                ("custom_field_data", models.JSONField(blank=True, default=dict)),
+                ("meters", models.JSONField(blank=True, default=list)),
+                (
+                    "state",
+                    models.ForeignKey(
+                        db_column="customer_id",
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="active_subscriptions",
+                        to="django_polar.customerstate",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'active subscription',
-                'verbose_name_plural': 'active subscriptions',
+                "verbose_name": "active subscription",
+                "verbose_name_plural": "active subscriptions",
             },
         ),
         migrations.CreateModel(
-            name='ActiveMeter',
+            name="ActiveMeter",
             fields=[
-                ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField()),
-                ('modified_at', models.DateTimeField(blank=True, null=True)),
-                ('synced_at', models.DateTimeField(help_text='When Polar last told something new about this.')),
-                ('raw', models.JSONField(blank=True, default=dict, help_text="Fields of Polar's that have no column here.")),
-                ('digest', models.BigIntegerField(default=0, editable=False, help_text='Of what Polar sent, to see whether it changed.')),
-                ('meter_id', models.UUIDField()),
-                ('consumed_units', models.FloatField()),
-                ('credited_units', models.FloatField()),
-                ('balance', models.FloatField(help_text='Credited minus consumed units; may be negative.')),
-                ('state', models.ForeignKey(db_column='customer_id', on_delete=django.db.models.deletion.CASCADE, related_name='active_meters', to='django_polar.customerstate')),
+                ("id", models.UUIDField(editable=False, primary_key=True, serialize=False)),
+                ("created_at", models.DateTimeField()),
+                ("modified_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "synced_at",
+                    models.DateTimeField(
+                        help_text="When Polar last told something new about this."
+                    ),
+                ),
+                (
+                    "raw",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="Fields of Polar's that have no column here.",
+                    ),
+                ),
+                (
+                    "digest",
+                    models.BigIntegerField(
+                        default=0,
+                        editable=False,
+                        help_text="Of what Polar sent, to see whether it changed.",
+                    ),
+                ),
+                ("meter_id", models.UUIDField()),
+                ("consumed_units", models.FloatField()),
+                ("credited_units", models.FloatField()),
+                (
+                    "balance",
+                    models.FloatField(help_text="Credited minus consumed units; may be negative."),
+                ),
+                (
+                    "state",
+                    models.ForeignKey(
+                        db_column="customer_id",
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="active_meters",
+                        to="django_polar.customerstate",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'active meter',
-                'verbose_name_plural': 'active meters',
+                "verbose_name": "active meter",
+                "verbose_name_plural": "active meters",
             },
         ),
         migrations.AddIndex(
-            model_name='customer',
-            index=models.Index(fields=['external_id'], name='polar_customer_external_id'),
+            model_name="customer",
+            index=models.Index(fields=["external_id"], name="polar_customer_external_id"),
         ),
         migrations.AddIndex(
-            model_name='customer',
-            index=models.Index(fields=['email'], name='polar_customer_email'),
+            model_name="customer",
+            index=models.Index(fields=["email"], name="polar_customer_email"),
         ),
         migrations.AddIndex(
-            model_name='customer',
-            index=models.Index(fields=['created_at'], name='polar_customer_created_at'),
+            model_name="customer",
+            index=models.Index(fields=["created_at"], name="polar_customer_created_at"),
         ),
         migrations.AddConstraint(
-            model_name='customerbalance',
-            constraint=models.UniqueConstraint(fields=('customer', 'currency'), name='polar_balance_one_per_currency'),
+            model_name="customerbalance",
+            constraint=models.UniqueConstraint(
+                fields=("customer", "currency"), name="polar_balance_one_per_currency"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='linkconflict',
-            constraint=models.UniqueConstraint(fields=('user', 'customer_id'), name='polar_conflict_once_per_pair'),
+            model_name="linkconflict",
+            constraint=models.UniqueConstraint(
+                fields=("user", "customer_id"), name="polar_conflict_once_per_pair"
+            ),
         ),
     ]
