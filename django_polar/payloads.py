@@ -488,7 +488,9 @@ def _decode_page_tolerantly(body: bytes, payload_type: type[P]) -> Page[P]:
 def _decode_tolerantly(body: bytes | msgspec.Raw, payload_type: type[P]) -> P:
     """Read again, keeping what the class does not know, at every level that is a payload."""
     try:
-        return msgspec.convert(_set_unknown_apart(msgspec.json.decode(body), payload_type), payload_type)
+        return msgspec.convert(
+            _set_unknown_apart(msgspec.json.decode(body), payload_type), payload_type
+        )
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise PayloadError(f"{payload_type.kind}{_explain(error, dot=True)}") from error
 

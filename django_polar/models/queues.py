@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from django.conf import settings
 from django.db import connections, models, transaction
@@ -86,7 +86,7 @@ class QueuedWork(models.Model):
     )
 
     if TYPE_CHECKING:
-        objects: ClassVar[Manager[Any]]
+        objects: Manager[Any]
 
     class Meta:
         abstract = True
@@ -183,9 +183,7 @@ class CustomerDeletion(QueuedWork):
         null=True, blank=True, help_text="Polar's id, where the mirror knew it."
     )
     anonymize = models.BooleanField(default=True)
-    reason = models.CharField(
-        max_length=32, choices=Reason.choices, default=Reason.REQUESTED
-    )
+    reason = models.CharField(max_length=32, choices=Reason.choices, default=Reason.REQUESTED)
     outcome = models.CharField(max_length=32, choices=Outcome.choices, blank=True)
     maybe_sent = models.BooleanField(
         default=False,
@@ -214,9 +212,7 @@ class CustomerPush(QueuedWork):
         CREATE = "create", "create"
         UPDATE = "update", "update"
 
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
-    )
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     kind = models.CharField(max_length=16, choices=Kind.choices)
     fields = models.JSONField(
         default=list,
@@ -241,9 +237,7 @@ class LinkConflict(models.Model):
         ADOPTED = "adopted", "the customer was given to the user"
         DISMISSED = "dismissed", "they do not belong together"
 
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
-    )
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     customer_id = models.UUIDField(help_text="Polar's id of the customer with the same email.")
     reason = models.TextField()
     created_at = models.DateTimeField(default=timezone.now, editable=False)

@@ -44,9 +44,7 @@ class StateItem(models.Model):
     id = models.UUIDField(primary_key=True, editable=False)
     created_at = models.DateTimeField()
     modified_at = models.DateTimeField(null=True, blank=True)
-    synced_at = models.DateTimeField(
-        help_text="When Polar last told something new about this."
-    )
+    synced_at = models.DateTimeField(help_text="When Polar last told something new about this.")
     raw = models.JSONField(
         default=dict, blank=True, help_text="Fields of Polar's that have no column here."
     )

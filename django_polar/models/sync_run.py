@@ -28,9 +28,7 @@ class SyncRun(models.Model):
     # Unique where it is set, which databases allow for any number of nulls: the row that has it
     # is the one sync that may run.
     lock = models.CharField(max_length=16, null=True, blank=True, unique=True, editable=False)
-    outcome = models.CharField(
-        max_length=16, choices=Outcome.choices, default=Outcome.RUNNING
-    )
+    outcome = models.CharField(max_length=16, choices=Outcome.choices, default=Outcome.RUNNING)
     organization_id = models.UUIDField(null=True, blank=True)
     with_state = models.BooleanField(default=True)
     state_complete = models.BooleanField(
