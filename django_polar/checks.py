@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, register
+from django.core.checks import Warning as CheckWarning
 
 from .conf import Settings, settings
 from .exceptions import ConfigurationError
@@ -39,7 +40,7 @@ REQUIRED_CHECKS: Final = {
 
 
 @register("polar")
-def check_settings(**kwargs: Any) -> list[CheckMessage]:
+def check_settings(**_kwargs: Any) -> list[CheckMessage]:
     """A value of the wrong kind is an error; a secret that is not there yet a warning."""
     messages: list[CheckMessage] = []
     for name, number in SETTING_CHECKS.items():
@@ -52,7 +53,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
             getattr(settings, name)
         except ConfigurationError as error:
             messages.append(
-                Warning(str(error), hint=f"Set {setting}. {hint}", id=f"django_polar.{number}")
+                CheckWarning(str(error), hint=f"Set {setting}. {hint}", id=f"django_polar.{number}")
             )
     return messages
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from django.conf import settings
 from django.db import connections, models, transaction
@@ -86,7 +86,7 @@ class QueuedWork(models.Model):
     )
 
     if TYPE_CHECKING:
-        objects: ClassVar[Manager[Any]]
+        objects: Manager[Any]
 
     class Meta:
         abstract = True
