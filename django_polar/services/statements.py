@@ -256,15 +256,14 @@ def _naive(value: datetime, zone: Any) -> str:
 
 
 def _kind(model_field: models.Field[Any, Any]) -> str:
-    target = model_field.target_field if model_field.is_relation else model_field
     # A key to a state is a key to its customer, in two steps.
-    while target.is_relation:
-        target = target.target_field
-    if isinstance(target, models.UUIDField):
+    while isinstance(model_field, models.ForeignKey):
+        model_field = model_field.target_field
+    if isinstance(model_field, models.UUIDField):
         return "uuid"
-    if isinstance(target, models.DateTimeField):
+    if isinstance(model_field, models.DateTimeField):
         return "time"
-    if isinstance(target, models.JSONField):
+    if isinstance(model_field, models.JSONField):
         return "json"
     return "plain"
 
