@@ -11,7 +11,8 @@ import logging
 import random
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
@@ -106,11 +107,29 @@ class Connection:
         self._sleep = sleep
         self._lock = threading.Lock()
         self._requests_made = 0
+        self._clock_lead = timedelta(0)
+        self._last_date = ""
 
     @property
     def requests_made(self) -> int:
         """Requests sent so far, repeated ones included."""
         return self._requests_made
+
+    def server_time(self) -> datetime:
+        """Now by Polar's clock, as far as its answers tell, and never later than that."""
+        return datetime.now(UTC) - self._clock_lead
+
+    def _note_date(self, date: str) -> None:
+        """Learn how far our clock is ahead. Polar's ``Date`` is whole seconds, rounded down."""
+        if date == self._last_date:
+            return
+        self._last_date = date
+        try:
+            latest = parsedate_to_datetime(date) + timedelta(seconds=1)
+        except ValueError:
+            return  # no date, so nothing to learn
+        if latest.tzinfo is not None:
+            self._clock_lead = max(self._clock_lead, datetime.now(UTC) - latest)
 
     def close(self) -> None:
         """Close the connections; a transport that was handed in stays as it is."""
@@ -241,6 +260,8 @@ class Connection:
             ) from error
         except httpx.HTTPError as error:
             raise _unavailable(operation, error) from error
+        if date := response.headers.get("date"):
+            self._note_date(date)
         if response.is_success:
             return response
         raise error_of(

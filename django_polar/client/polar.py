@@ -19,6 +19,7 @@ from .webhooks import WebhookDeliveries, WebhookEndpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from types import TracebackType
     from typing import Self
     from uuid import UUID
@@ -112,6 +113,13 @@ class PolarClient:
     def requests_made(self) -> int:
         """Requests sent so far, by all threads, repeated ones included."""
         return self._connection.requests_made
+
+    def server_time(self) -> datetime:
+        """Now by Polar's clock, as far as its answers tell, and never later than that.
+
+        What an answer says is at least as new as the time just before it was asked for.
+        """
+        return self._connection.server_time()
 
     def close(self) -> None:
         """Close the connections. A transport that was handed in stays open."""

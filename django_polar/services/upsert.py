@@ -51,7 +51,9 @@ class Changes:
     updated: list[UUID] = field(default_factory=list)
     unchanged: list[UUID] = field(default_factory=list)
     stale: list[UUID] = field(default_factory=list)
-    """Older than what is there, or about a customer that is deleted."""
+    """Older than what is there."""
+    barred: list[UUID] = field(default_factory=list)
+    """About a customer that is deleted or unknown, or gone since."""
     refused: dict[UUID, str] = field(default_factory=dict)
     """What the database would not take, and why."""
 
@@ -79,7 +81,7 @@ def upsert(
     tell what is newer. New customers get an empty state along with them. ``observed_at`` is when
     Polar was asked, or the event's time. A row given twice counts once. What the database
     refuses is reported in ``refused`` and stops nothing. ``admit`` chooses among the new rows;
-    the others count as stale.
+    the others are barred.
     """
     unique = _one_each(rows, observed_at)
     if not unique:
@@ -134,7 +136,7 @@ def _upsert(
     created, updated = _sort(table, rows, observed_at, changes)
     if admit and created:
         admitted = admit(created)
-        changes.stale += {row.id for row in created} - {row.id for row in admitted}
+        changes.barred += {row.id for row in created} - {row.id for row in admitted}
         created = admitted
     if not created and not updated:
         return changes
@@ -186,6 +188,8 @@ def _newer(table: Table, rows: list[Row], observed_at: datetime, changes: Change
         found = stored.get(row.id)
         if found is None or _wins(row, found, observed_at):
             newer.append(row)
+        elif table.deletable and found[5] is not None:
+            changes.barred.append(row.id)
         else:
             changes.stale.append(row.id)
     return newer

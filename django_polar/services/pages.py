@@ -1,0 +1,200 @@
+"""Reading Polar's lists page by page, with enough requests in flight to hide their latency."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
+
+    from django_polar.client import PolarClient
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+ASSUMED_LATENCY: Final = timedelta(milliseconds=350)
+"""Of one request, on a bad day. Too many in flight only wait for the budget; too few waste it."""
+
+MAX_IN_FLIGHT: Final = 32
+BEAT: Final = timedelta(seconds=10)
+"""How often a waiting job shows that it is alive."""
+
+
+class _PaginationOnly(msgspec.Struct):
+    class Numbers(msgspec.Struct):
+        total_count: int = 0
+        max_page: int = 0
+
+    pagination: Numbers = msgspec.field(default_factory=Numbers)
+
+
+@dataclass(slots=True)
+class Walk:
+    """One pass over the pages of one list."""
+
+    name: str
+    fetch: Callable[..., bytes]
+    """``fetch(page=..., sorting=...)``"""
+    sorting: tuple[str, ...]
+    next_page: int = 1
+    max_page: int | None = None
+    totals: list[int] = field(default_factory=list)
+    """``total_count`` as it was said first, last, and whenever it changed."""
+
+    def note_total(self, total_count: int) -> None:
+        if not self.totals or self.totals[-1] != total_count:
+            self.totals.append(total_count)
+
+    @property
+    def was_quiet(self) -> bool:
+        """Whether the number of rows stayed the same from the first page to the last."""
+        return len(self.totals) <= 1
+
+
+class FetchedPage(NamedTuple):
+    walk: Walk
+    number: int
+    body: bytes
+    observed_at: datetime
+    """When Polar was asked, by Polar's clock."""
+
+
+class Reader:
+    """Makes requests in threads, and hands the answers out in order in the caller's thread.
+
+    ``on_wait`` is called while an answer is being waited for.
+    """
+
+    def __init__(
+        self,
+        client: PolarClient,
+        *,
+        in_flight: int,
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._client = client
+        self._in_flight = in_flight
+        self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="polar-sync")
+        self._on_wait = on_wait
+
+    def close(self) -> None:
+        """Let go of what is still in flight."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def pages(self, walks: list[Walk]) -> Iterator[FetchedPage]:
+        """Every page of every walk, walk after walk.
+
+        A walk that begins further on begins there. When one list ends the first page of the next
+        is already on its way. An error is raised at its page's turn.
+        """
+        pending: deque[tuple[Walk, int, Future[tuple[bytes, datetime]]]] = deque()
+        queue = deque(walks)
+        try:
+            while queue or pending:
+                self._fill(queue, pending)
+                walk, number, future = pending.popleft()
+                body, observed_at = self._result(future)
+                yield FetchedPage(walk, number, body, observed_at)
+        finally:
+            for _, _, future in pending:
+                future.cancel()
+
+    def _fill(
+        self,
+        queue: deque[Walk],
+        pending: deque[tuple[Walk, int, Future[tuple[bytes, datetime]]]],
+    ) -> None:
+        while queue and len(pending) < self._in_flight:
+            walk = queue[0]
+            if walk.max_page is None and any(waiting is walk for waiting, _, _ in pending):
+                return  # how many pages it has is on its way
+            if walk.max_page is not None and walk.next_page > max(walk.max_page, 1):
+                queue.popleft()
+                continue
+            number = walk.next_page
+            walk.next_page += 1
+            pending.append((walk, number, self._pool.submit(self._fetch, walk, number)))
+
+    def _fetch(self, walk: Walk, number: int) -> tuple[bytes, datetime]:
+        observed_at = self._client.server_time()
+        body = walk.fetch(page=number, sorting=walk.sorting)
+        try:
+            numbers = msgspec.json.decode(body, type=_PaginationOnly).pagination
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            # The reader of the page will say what is wrong with it.
+            numbers = _PaginationOnly.Numbers()
+        walk.max_page = max(walk.max_page or 0, numbers.max_page)
+        return body, observed_at
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[Outcome[T, R]]:
+        """``function`` for each item, in order, as many at a time as pages; errors are kept."""
+        pending: deque[tuple[T, Future[R]]] = deque()
+        source = iter(items)
+        try:
+            while True:
+                for item in source:
+                    pending.append((item, self._pool.submit(function, item)))
+                    if len(pending) >= self._in_flight:
+                        break
+                if not pending:
+                    return
+                item, future = pending.popleft()
+                yield Outcome(item, lambda future=future: self._result(future))  # type: ignore[misc]
+        finally:
+            for _, future in pending:
+                future.cancel()
+
+    def _result(self, future: Future[R]) -> R:
+        while True:
+            try:
+                return future.result(timeout=BEAT.total_seconds())
+            except FutureTimeoutError:
+                if future.done():
+                    return future.result()
+                self._on_wait()
+
+
+class Outcome(NamedTuple, Generic[T, R]):
+    """An item, and its result: a call that returns it or raises what it ended with."""
+
+    item: T
+    result: Callable[[], R]
+
+
+def requests_in_flight(requests_per_minute: int) -> int:
+    """Enough to use the budget up at the assumed latency, and no more."""
+    needed = requests_per_minute / 60 * ASSUMED_LATENCY.total_seconds()
+    return max(2, min(MAX_IN_FLIGHT, math.ceil(needed)))
+
+
+@contextmanager
+def reading(
+    client: PolarClient, *, in_flight: int, on_wait: Callable[[], None]
+) -> Iterator[Reader]:
+    reader = Reader(client, in_flight=in_flight, on_wait=on_wait)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of up to ``size`` items."""
+    batch: list[Any] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
