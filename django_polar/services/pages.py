@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-ASSUMED_LATENCY: Final = timedelta(milliseconds=350)
+ASSUMED_LATENCY: Final = timedelta(milliseconds=450)
 """Of one request, on a bad day. Too many in flight only wait for the budget; too few waste it."""
 
 MAX_IN_FLIGHT: Final = 32

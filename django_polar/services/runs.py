@@ -24,7 +24,7 @@ SAVE_EVERY: Final = timedelta(seconds=5)
 
 
 def holder() -> str:
-    """This process, as a person would look for it."""
+    """The one at work, as a person would look for it."""
     return f"{socket.gethostname()}:{os.getpid()}"[:255]
 
 

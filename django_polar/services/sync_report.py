@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from django_polar.models import SyncRun
 
-    from .upsert import Changes
 
 LISTS: Final = ("customers", "subscriptions", "benefits", "meters")
 
@@ -30,11 +29,6 @@ class ListCounts:
     """Not mirrored: unreadable, refused, or of a customer that is deleted."""
     deleted: int = 0
     """In the mirror, and no longer at Polar."""
-
-    def add(self, changes: Changes) -> None:
-        self.created += len(changes.created)
-        self.updated += len(changes.updated)
-        self.skipped += len(changes.barred) + len(changes.refused)
 
     def settle(self, seen: int) -> None:
         """Once all are seen: whatever else did not happen to an item, it was unchanged."""
@@ -91,6 +85,8 @@ class SyncReport:
     run_id: int | None = None
 
     def problem(self, text: str) -> None:
+        if text in self.problems:
+            return
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append(text)
         elif len(self.problems) == MAX_PROBLEMS:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from django.db import models
-
 from django_polar.conf import settings
 from django_polar.models import Customer
 
@@ -18,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
     from uuid import UUID
+
+    from django.db import models
 
     from django_polar.payloads import CustomerPayload, CustomerStatePayload
 
@@ -55,14 +55,12 @@ class Target(Protocol):
     ) -> tuple[Changes, set[UUID]]: ...
 
     def states(
-        self, payloads: Sequence[CustomerStatePayload], *, observed_at: datetime
+        self, payloads: Sequence[CustomerStatePayload], *, observed_at: datetime, touch: bool
     ) -> tuple[dict[str, Changes], dict[str, int]]: ...
 
     def gone_customers(self, ids: Sequence[UUID], *, observed_at: datetime) -> int: ...
 
-    def gone_items(
-        self, list_name: str, ids: Sequence[UUID], *, observed_at: datetime
-    ) -> int: ...
+    def gone_items(self, list_name: str, ids: Sequence[UUID], *, observed_at: datetime) -> int: ...
 
     def link(self, external_ids: dict[UUID, str]) -> None: ...
 
@@ -70,9 +68,7 @@ class Target(Protocol):
 class Mirror:
     """Writes."""
 
-    def customers(
-        self, payloads: Sequence[CustomerPayload], *, observed_at: datetime
-    ) -> Changes:
+    def customers(self, payloads: Sequence[CustomerPayload], *, observed_at: datetime) -> Changes:
         return mirror.upsert_customers(payloads, observed_at=observed_at)
 
     def items(
@@ -86,9 +82,9 @@ class Mirror:
         return mirror.upsert_items(TABLES[list_name], payloads, owners, observed_at=observed_at)
 
     def states(
-        self, payloads: Sequence[CustomerStatePayload], *, observed_at: datetime
+        self, payloads: Sequence[CustomerStatePayload], *, observed_at: datetime, touch: bool
     ) -> tuple[dict[str, Changes], dict[str, int]]:
-        changes = mirror.apply_states(payloads, observed_at=observed_at, touch=False)
+        changes = mirror.apply_states(payloads, observed_at=observed_at, touch=touch)
         return (
             {name: changes.items[STATE_NAMES[name]] for name in STATE_NAMES},
             {name: len(changes.removed[STATE_NAMES[name]]) for name in STATE_NAMES},
@@ -97,9 +93,7 @@ class Mirror:
     def gone_customers(self, ids: Sequence[UUID], *, observed_at: datetime) -> int:
         return len(mirror.mark_deleted(ids, deleted_at=observed_at))
 
-    def gone_items(
-        self, list_name: str, ids: Sequence[UUID], *, observed_at: datetime
-    ) -> int:
+    def gone_items(self, list_name: str, ids: Sequence[UUID], *, observed_at: datetime) -> int:
         return len(mirror.remove_items(TABLES[list_name], ids, observed_at=observed_at))
 
     def link(self, external_ids: dict[UUID, str]) -> None:
@@ -112,9 +106,7 @@ class DriftFinder:
     def __init__(self, report: SyncReport) -> None:
         self._report = report
 
-    def customers(
-        self, payloads: Sequence[CustomerPayload], *, observed_at: datetime
-    ) -> Changes:
+    def customers(self, payloads: Sequence[CustomerPayload], *, observed_at: datetime) -> Changes:
         rows = make_rows(CUSTOMERS, payloads)
         external_ids = {payload.id: payload.external_id for payload in payloads}
         return self._compare("customers", rows, external_ids, observed_at)
@@ -135,12 +127,13 @@ class DriftFinder:
         known = [pair for pair in zip(payloads, owners, strict=True) if pair[1] not in deleted]
         rows = make_rows(TABLES[list_name], [item for item, _ in known], [o for _, o in known])
         changes = self._compare(list_name, rows, {}, observed_at)
-        changes.barred = [p.id for p, owner in zip(payloads, owners, strict=True)
-                          if owner in deleted]
+        changes.barred = [
+            p.id for p, owner in zip(payloads, owners, strict=True) if owner in deleted
+        ]
         return changes, set()
 
     def states(
-        self, payloads: Sequence[CustomerStatePayload], *, observed_at: datetime
+        self, payloads: Sequence[CustomerStatePayload], *, observed_at: datetime, touch: bool
     ) -> tuple[dict[str, Changes], dict[str, int]]:
         changes: dict[str, Changes] = {}
         removed: dict[str, int] = {}
@@ -152,8 +145,10 @@ class DriftFinder:
                 [owner for _, owner in items],
                 observed_at=observed_at,
             )
-            there = TABLES[list_name].model._base_manager.using(database()).filter(
-                state_id__in=[payload.id for payload in payloads]
+            there = (
+                TABLES[list_name]
+                .model._base_manager.using(database())
+                .filter(state_id__in=[payload.id for payload in payloads])
             )
             listed = {item.id for item, _ in items}
             gone = [pk for pk in there.values_list("pk", flat=True) if pk not in listed]
@@ -163,9 +158,7 @@ class DriftFinder:
     def gone_customers(self, ids: Sequence[UUID], *, observed_at: datetime) -> int:
         return self._local_only("customers", ids)
 
-    def gone_items(
-        self, list_name: str, ids: Sequence[UUID], *, observed_at: datetime
-    ) -> int:
+    def gone_items(self, list_name: str, ids: Sequence[UUID], *, observed_at: datetime) -> int:
         return self._local_only(list_name, ids)
 
     def link(self, external_ids: dict[UUID, str]) -> None:
@@ -189,9 +182,7 @@ class DriftFinder:
     ) -> Changes:
         changes = compare(TABLES[list_name], rows, observed_at=observed_at)
         for id_ in changes.created:
-            self._report.add_drift(
-                Drift("remote_only", list_name, str(id_), external_ids.get(id_))
-            )
+            self._report.add_drift(Drift("remote_only", list_name, str(id_), external_ids.get(id_)))
         if changes.updated:
             fields = changed_fields(TABLES[list_name], rows, changes.updated)
             for id_ in changes.updated:

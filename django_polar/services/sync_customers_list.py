@@ -1,0 +1,283 @@
+"""The first of the four lists: customers, proved by the export."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from django_polar.client.customers import STABLE_ORDER
+from django_polar.conf import settings
+from django_polar.exceptions import (
+    NotFoundError,
+    OrganizationMismatchError,
+    PolarError,
+    UnexpectedResponseError,
+)
+from django_polar.models import Customer
+from django_polar.payloads import CustomerPayload, decode_page
+
+from .pages import Walk, batches
+from .seen import SeenIds
+from .sync_session import ids_of
+from .upsert import database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+    from .pages import FetchedPage
+    from .sync_session import Session
+
+ORDERS: Final = (
+    (*STABLE_ORDER, "name"),
+    ("-email", "-created_at", "name"),
+    ("name", "email", "created_at"),
+)
+"""The first sees new customers last; the others break its ties differently."""
+
+FETCH_BATCH: Final = 100
+ENOUGH_TO_FETCH: Final = 10
+ID_BATCH: Final = 2000
+
+
+def read_customers(session: Session) -> None:
+    """Walk, prove, mark deleted."""
+    seen = SeenIds()
+    first_page = session.start_list("customers", seen)
+    asked_at = session.client.server_time()
+    listed: SeenIds | None = None
+    missing: list[UUID] | None = None
+    walk: Walk
+    for attempt, order in enumerate(ORDERS):
+        walk = Walk(
+            "customers",
+            session.client.customers.fetch_page,
+            order,
+            next_page=first_page if attempt == 0 else 1,
+        )
+        for page in session.reader.pages([walk]):
+            _take_page(session, page, seen)
+        exported_at = session.client.server_time()
+        is_last = attempt == len(ORDERS) - 1
+        # More than that, and another walk costs fewer requests.
+        at_most = None if is_last else ENOUGH_TO_FETCH + (walk.max_page or 0)
+        listed, missing = _read_export(session, seen, at_most)
+        if missing is not None or (listed is None and _is_proved(walk, seen)):
+            break
+    if missing:
+        _fetch_missing(session, missing, seen)
+    session.settle("customers", len(seen))
+    if listed is None and not _is_proved(walk, seen):
+        session.report.problem(
+            "customers: the list kept changing while it was read, and the export that would"
+            " prove it complete could not be read; run the sync again"
+        )
+    elif session.delete:
+        _mark_gone(
+            session,
+            seen if listed is None else listed,
+            asked_at if listed is None else exported_at,
+        )
+
+
+def _is_proved(walk: Walk, seen: SeenIds) -> bool:
+    """By the counts alone, which is all there is where the export cannot be read."""
+    return walk.was_quiet and len(seen) == walk.totals[-1]
+
+
+def _take_page(session: Session, page: FetchedPage, seen: SeenIds) -> None:
+    content = decode_page(page.body, CustomerPayload)
+    page.walk.note_total(content.total_count)
+    _check_organization(session, content.items)
+    erased = [payload.id for payload in content.items if session.is_erased(payload)]
+    session.skip("customers", erased)
+    wanted = [payload for payload in content.items if payload.id not in erased]
+    take_customers(session, wanted, page.observed_at)
+    session.note_problems(content.problems, seen, "customers")
+    ids = ids_of(content.items, content.problems)
+    seen.add(ids)
+    session.note_page(page.number, ids)
+    session.progress("customers", min(page.number * 100, content.total_count), content.total_count)
+
+
+def take_customers(
+    session: Session, payloads: list[CustomerPayload], observed_at: datetime
+) -> None:
+    """Into the target, and into the counts."""
+    changes = session.target.customers(payloads, observed_at=observed_at)
+    session.count("customers", changes)
+
+
+def _check_organization(session: Session, payloads: list[CustomerPayload]) -> None:
+    """A mirror belongs to one organization, and so does the token."""
+    found = {payload.organization_id for payload in payloads}
+    if not found:
+        return
+    if len(found) > 1:
+        raise OrganizationMismatchError(
+            "The token sees the customers of several organizations; set POLAR_ORGANIZATION_ID"
+            " to the one that this project sells through."
+        )
+    organization_id = next(iter(found))
+    if session.organization_id is None:
+        session.organization_id = _mirrored_organization() or organization_id
+    if session.organization_id == organization_id:
+        return
+    if not session.replace_organization:
+        raise OrganizationMismatchError(
+            f"The mirror holds customers of organization {session.organization_id}, but the"
+            f" token belongs to {organization_id}. Use the other organization's token, or start"
+            " the mirror over with --replace-organization."
+        )
+    if not session.is_dry:
+        Customer.objects.using(database()).all().delete()
+    session.organization_id = organization_id
+
+
+def _mirrored_organization() -> UUID | None:
+    return (
+        Customer.objects.using(database())
+        .order_by()
+        .values_list("organization_id", flat=True)
+        .first()
+    )
+
+
+def _read_export(
+    session: Session, seen: SeenIds, at_most: int | None
+) -> tuple[SeenIds | None, list[UUID] | None]:
+    """All ids that Polar exports, and those of them that were not seen.
+
+    The first is ``None`` if there is no export, the second if there are more than ``at_most``.
+    """
+    listed = SeenIds()
+    missing: list[UUID] | None = []
+    try:
+        for ids in batches(iter_exported_ids(session.client.customers.export()), ID_BATCH):
+            listed.add(ids)
+            if missing is not None:
+                missing += [id_ for id_ in ids if id_ not in seen]
+                if at_most is not None and len(missing) > at_most:
+                    missing = None
+            session.beat_now_and_then()
+    except PolarError as error:
+        session.report.notes.append(f"customers: counts decide, not the export: {error}")
+        return None, None
+    return listed, missing
+
+
+def iter_exported_ids(chunks: Iterable[bytes]) -> Iterator[UUID]:
+    """The first column of Polar's export.
+
+    Raises:
+        UnexpectedResponseError: it is no such CSV.
+    """
+    text = io.TextIOWrapper(io.BufferedReader(_Chunks(chunks)), encoding="utf-8", newline="")
+    rows = csv.reader(text)
+    try:
+        header = next(rows, [])
+        if header[:1] != ["ID"]:
+            raise UnexpectedResponseError("customers.export: the first column is not ID")
+        for row in rows:
+            if row:
+                yield UUID(row[0])
+    except (ValueError, csv.Error) as error:
+        raise UnexpectedResponseError("customers.export: not the CSV it should be") from error
+
+
+class _Chunks(io.RawIOBase):
+    """Chunks of bytes as a file."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._rest = chunk
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+
+def _fetch_missing(session: Session, missing: list[UUID], seen: SeenIds) -> None:
+    """Customers that the pages did not show, one by one; those deleted meanwhile are no loss."""
+    for batch in batches(missing, FETCH_BATCH):
+        observed_at = session.client.server_time()
+        found: list[CustomerPayload] = []
+        for outcome in session.reader.map(session.client.customers.get, batch):
+            try:
+                found.append(outcome.result())
+            except NotFoundError:
+                continue
+            except PolarError as error:
+                session.report.problem(f"customers: {outcome.item} could not be read: {error}")
+                session.skip("customers", [outcome.item])
+        take_customers(session, found, observed_at)
+        seen.add(batch)
+        session.query_log.trim()
+
+
+def _mark_gone(session: Session, listed: SeenIds, asked_at: datetime) -> None:
+    """Customers of the mirror that Polar did not list: each asked for, and deleted on a 404."""
+    live = Customer.objects.using(database()).live()
+    known = live.count()
+    if known == len(listed) - session.skipped_count("customers"):
+        return  # all that is listed is there, so nothing else is
+    gone: list[UUID] = []
+    limit = settings.max_deleted_share * known
+    for ids in _iter_live_ids(asked_at):
+        gone += [id_ for id_ in ids if id_ not in listed]
+        if len(gone) > limit:
+            session.report.problem(
+                f"customers: more than {settings.max_deleted_share:.0%} of the {known} mirrored"
+                " customers are not at Polar any more, so none was marked deleted. If that is"
+                " right, raise POLAR_MAX_DELETED_SHARE for one run."
+            )
+            return
+        session.query_log.trim()
+    for batch in batches(gone, FETCH_BATCH):
+        _confirm_gone(session, batch)
+
+
+def _iter_live_ids(asked_at: datetime) -> Iterator[list[UUID]]:
+    """Of the mirrored customers that were known before Polar was asked, in chunks by key."""
+    live = Customer.objects.using(database()).live().filter(synced_at__lt=asked_at)
+    after: UUID | None = None
+    while True:
+        chunk = live if after is None else live.filter(pk__gt=after)
+        ids = list(chunk.order_by("pk").values_list("pk", flat=True)[:ID_BATCH])
+        if not ids:
+            return
+        yield ids
+        after = ids[-1]
+
+
+def _confirm_gone(session: Session, batch: list[UUID]) -> None:
+    observed_at = session.client.server_time()
+    gone: list[UUID] = []
+    still_there: list[CustomerPayload] = []
+    for outcome in session.reader.map(session.client.customers.get, batch):
+        try:
+            still_there.append(outcome.result())
+        except NotFoundError:
+            gone.append(outcome.item)
+        except PolarError as error:
+            session.report.problem(
+                f"customers: whether {outcome.item} was deleted could not be learned: {error}"
+            )
+    session.report.counts["customers"].deleted += session.target.gone_customers(
+        gone, observed_at=observed_at
+    )
+    if still_there:
+        take_customers(session, still_there, observed_at)
+    session.query_log.trim()
