@@ -266,6 +266,7 @@ def embed_subscription(
     row: JSON, *, customer: JSON, product: JSON, meters: list[JSON] | None = None
 ) -> JSON:
     label = customer["name"] or customer["email"] or " "
+    prices = product["prices"]
     return row | {
         "customer": customer,
         "user_id": customer["id"],
@@ -278,8 +279,8 @@ def embed_subscription(
         },
         "product": product,
         "discount": None,
-        "price": product["prices"][0] if product["prices"] else None,
-        "prices": product["prices"],
+        "price": next((item for item in prices if item["id"] == row["price_id"]), None),
+        "prices": prices,
         "meters": meters or [],
         "pending_update": None,
     }

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     Keys = dict[str, Callable[[JSON], Any]]
 
 _BIGGEST_INTEGER = 2**63 - 1
+# How the real server's validation library calls "a list of ids" in the place of an error.
+_LIST_OF_UUIDS = (
+    "json-or-python[json=list[uuid],python=chain[is-instance[Sequence],"
+    "function-wrap[sequence_validator()]]]"
+)
 _WORDS = re.compile(r"[^0-9a-z]+")
 _METADATA = re.compile(r"metadata\[(.+)\]")
 SUBSCRIPTION_STATUSES = (
@@ -64,7 +69,7 @@ def check_uuids(request: Request, *names: str) -> list[JSON]:
     errors: list[JSON] = []
     for name in names:
         for position, value in enumerate(request.get_all(name)):
-            found = check_uuid(value, ("query", name, "list[uuid]", position))
+            found = check_uuid(value, ("query", name, _LIST_OF_UUIDS, position))
             if found:
                 msg = "UUID input should be a string, bytes or UUID object"
                 errors.append(error("uuid_type", ("query", name, "uuid"), msg, [value]))
