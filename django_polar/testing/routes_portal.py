@@ -175,9 +175,7 @@ def _require(request: Request, *names: str) -> JSON:
 
 def _added(polar: FakePolar, row: JSON, data: JSON) -> Response:
     method = polar.add_payment_method(row, default=data["set_default"] is True)
-    default = polar.customer(row["id"])["default_payment_method_id"] == method["id"]
-    payload = method | {"is_default": default}
-    return answer({"status": "succeeded", "payment_method": payload}, 201)
+    return answer({"status": "succeeded", "payment_method": method}, 201)
 
 
 def delete_payment_method(polar: FakePolar, request: Request, id: str) -> Response:  # noqa: A002
