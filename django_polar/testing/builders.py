@@ -67,7 +67,7 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
-def _filled(defaults: JSON, fields: JSON) -> JSON:
+def filled(defaults: JSON, fields: JSON) -> JSON:
     """``defaults`` with ``fields`` over it, Polar's key order kept."""
     return plain(defaults | fields)
 
@@ -112,100 +112,7 @@ def customer_payload(**fields: Any) -> JSON:
         "first_user_event_at": None,
         "avatar_url": avatar_url(email),
     }
-    return _filled(defaults, fields | {"id": customer_id})
-
-
-def product_payload(**fields: Any) -> JSON:
-    product_id = str(fields.get("id") or new_id())
-    amount = fields.pop("price_amount", 0)
-    price: JSON = {
-        "created_at": timestamp(EPOCH),
-        "modified_at": None,
-        "id": id_from(f"price of {product_id}"),
-        "source": "catalog",
-        "amount_type": "fixed",
-        "price_currency": "usd",
-        "tax_behavior": None,
-        "is_archived": False,
-        "product_id": product_id,
-        "type": "recurring",
-        "recurring_interval": "month",
-        "price_amount": amount,
-    }
-    defaults: JSON = {
-        "id": product_id,
-        "created_at": timestamp(EPOCH),
-        "modified_at": None,
-        "trial_interval": None,
-        "trial_interval_count": None,
-        "name": "Free plan",
-        "description": None,
-        "visibility": "public",
-        "recurring_interval": "month",
-        "recurring_interval_count": 1,
-        "meter_interval": None,
-        "meter_interval_count": None,
-        "is_recurring": True,
-        "is_archived": False,
-        "organization_id": ORGANIZATION_ID,
-        "metadata": {},
-        "prices": [price],
-        "benefits": [],
-        "medias": [],
-        "attached_custom_fields": [],
-    }
-    return _filled(defaults, fields | {"id": product_id})
-
-
-_BENEFIT_PROPERTIES: dict[str, JSON] = {
-    "custom": {"note": "Write to us"},
-    "license_keys": {"prefix": "ACME", "expires": None, "activations": None, "limit_usage": None},
-    "meter_credit": {"units": 1000, "rollover": False, "meter_id": id_from("API calls")},
-}
-
-
-def benefit_payload(**fields: Any) -> JSON:
-    kind = fields.get("type", "custom")
-    defaults: JSON = {
-        "id": str(fields.get("id") or new_id()),
-        "created_at": timestamp(EPOCH),
-        "modified_at": None,
-        "type": kind,
-        "description": f"A {kind} benefit",
-        "selectable": True,
-        "deletable": True,
-        "is_deleted": False,
-        "organization_id": ORGANIZATION_ID,
-        "metadata": {},
-        "visibility": "public",
-        "properties": dict(_BENEFIT_PROPERTIES.get(kind, {})),
-    }
-    if kind == "custom":
-        defaults["is_tax_applicable"] = True
-    defaults["visibility_configurable"] = True
-    return _filled(defaults, fields | {"id": defaults["id"]})
-
-
-def meter_definition_payload(**fields: Any) -> JSON:
-    """What a customer's meter counts: the ``meter`` inside ``GET /v1/customer-meters/``."""
-    defaults: JSON = {
-        "metadata": {},
-        "created_at": timestamp(EPOCH),
-        "modified_at": None,
-        "id": str(fields.get("id") or new_id()),
-        "name": "API calls",
-        "unit": "scalar",
-        "custom_label": None,
-        "custom_multiplier": None,
-        "filter": {
-            "conjunction": "and",
-            "clauses": [{"property": "name", "operator": "eq", "value": "api_call"}],
-        },
-        "aggregation": {"func": "count"},
-        "organization_id": ORGANIZATION_ID,
-        "archived_at": None,
-    }
-    return _filled(defaults, fields | {"id": defaults["id"]})
+    return filled(defaults, fields | {"id": customer_id})
 
 
 def subscription_row(**fields: Any) -> JSON:
@@ -249,17 +156,7 @@ def subscription_row(**fields: Any) -> JSON:
         "metadata": {},
         "custom_field_data": {},
     }
-    return _filled(defaults, fields | {"id": defaults["id"], "product_id": product_id})
-
-
-def subscription_payload(
-    customer: JSON | None = None, *, product: JSON | None = None, **fields: Any
-) -> JSON:
-    """One item of ``GET /v1/subscriptions/``, and the ``data`` of ``subscription.*`` events."""
-    customer = customer or customer_payload()
-    product = product or product_payload(id=fields.get("product_id") or id_from("Free plan"))
-    row = subscription_row(customer_id=customer["id"], product_id=product["id"], **fields)
-    return embed_subscription(row, customer=customer, product=product)
+    return filled(defaults, fields | {"id": defaults["id"], "product_id": product_id})
 
 
 def embed_subscription(
@@ -306,17 +203,7 @@ def grant_row(**fields: Any) -> JSON:
         "error": None,
         "properties": {},
     }
-    return _filled(defaults, fields | {"id": defaults["id"]})
-
-
-def grant_payload(
-    customer: JSON | None = None, *, benefit: JSON | None = None, **fields: Any
-) -> JSON:
-    """One item of ``GET /v1/benefit-grants/``, and the ``data`` of ``benefit_grant.*`` events."""
-    customer = customer or customer_payload()
-    benefit = benefit or benefit_payload()
-    row = grant_row(customer_id=customer["id"], benefit_id=benefit["id"], **fields)
-    return embed_grant(row, customer=customer, benefit=benefit)
+    return filled(defaults, fields | {"id": defaults["id"]})
 
 
 def embed_grant(row: JSON, *, customer: JSON, benefit: JSON) -> JSON:
@@ -361,17 +248,7 @@ def meter_row(**fields: Any) -> JSON:
         "credited_units": credited,
         "balance": credited - consumed,
     }
-    return _filled(defaults, fields | {"id": defaults["id"], "consumed_units": consumed})
-
-
-def meter_payload(
-    customer: JSON | None = None, *, meter: JSON | None = None, **fields: Any
-) -> JSON:
-    """One item of ``GET /v1/customer-meters/``."""
-    customer = customer or customer_payload()
-    meter = meter or meter_definition_payload()
-    row = meter_row(customer_id=customer["id"], meter_id=meter["id"], **fields)
-    return row | {"customer": customer, "meter": meter}
+    return filled(defaults, fields | {"id": defaults["id"], "consumed_units": consumed})
 
 
 def state_payload(
@@ -415,3 +292,23 @@ def state_payload(
             {key: item[key] for key in CUSTOMER_STATE_METER} for item in meters or ()
         ],
     }
+
+
+def anonymized(row: JSON, moment: datetime) -> JSON:
+    """The customer as ``anonymize=true`` leaves it; the external id and a tax id stay."""
+
+    def hashed(value: str) -> str:
+        return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+
+    metadata = dict(row["metadata"])
+    if row["external_id"] is not None:
+        metadata["__external_id"] = row["external_id"]
+    metadata["__anonymized_at"] = moment.isoformat()
+    email = f"{hashed(row['email'])}@anonymized.polar.sh" if row["email"] else None
+    changes: JSON = {"metadata": metadata, "email": email, "billing_address": None}
+    if row["tax_id"] is None:
+        # A name with a tax id belongs to a business: invoices have to keep it.
+        changes["name"] = hashed(row["name"]) if row["name"] else None
+        changes["billing_name"] = hashed(row["billing_name"]) if row["billing_name"] else None
+    changes["avatar_url"] = avatar_url(email)
+    return row | changes

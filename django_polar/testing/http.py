@@ -16,7 +16,7 @@ Header = tuple[str, str]
 Body = bytes | Iterable[bytes]
 
 _REALM = 'Bearer realm="polar"'
-_INVALID_TOKEN = (
+_WHY_INVALID = (  # an error message
     "The access token provided is expired, revoked, malformed, or invalid for other reasons."
 )
 _INSUFFICIENT_SCOPE = "The request requires higher privileges than provided by the access token."
@@ -125,8 +125,8 @@ def unauthorized() -> Response:
 
 
 def invalid_token() -> Response:
-    challenge = f'{_REALM}, error="invalid_token", error_description="{_INVALID_TOKEN}"'
-    return _oauth_error(401, "invalid_token", _INVALID_TOKEN, challenge, sandbox=False)
+    challenge = f'{_REALM}, error="invalid_token", error_description="{_WHY_INVALID}"'
+    return _oauth_error(401, "invalid_token", _WHY_INVALID, challenge, sandbox=False)
 
 
 def insufficient_scope(scopes: Iterable[str]) -> Response:

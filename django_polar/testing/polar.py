@@ -5,22 +5,21 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from django_polar.testing import builders, http
 from django_polar.testing import validation as check
+from django_polar.testing.access import RATE_WINDOW_SECONDS, Access
 from django_polar.testing.faults import ConnectionLostError, Faults, garbled
 from django_polar.testing.lists import Orders
-from django_polar.testing.routes import ALL_SCOPES, PORTAL, ROUTES
+from django_polar.testing.routes import ROUTES
 from django_polar.testing.webhooks import Webhooks
 from django_polar.testing.world import CUSTOMER_STATE_KEYS, World
+from django_polar.testing.wsgi import MAX_BODY, absolute_location, httpx_error, read_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
-    from datetime import datetime
     from wsgiref.types import StartResponse, WSGIEnvironment
 
     import httpx
@@ -33,11 +32,8 @@ if TYPE_CHECKING:
     from django_polar.testing.webhooks import Delivery, Event, Poster
 
 VERSIONS = ("2026-04", "2026-10", "2027-01")
-TOKEN = "polar_oat_fake_full"  # noqa: S105  # opens nothing but this fake
 #: Nothing listens there; requests reach the fake in-process.
 BASE_URL = "https://polar.invalid"
-MAX_BODY = 10 * 1024 * 1024
-RATE_WINDOW_SECONDS = 60
 _KEPT_REQUESTS = 100_000
 #: Fields that customers did not have on the servers that still had a balance.
 _NEWER_FIELDS = frozenset(
@@ -62,19 +58,7 @@ class RequestRecord:
     body: bytes | None = None
 
 
-@dataclass(slots=True, frozen=True)
-class _Token:
-    scopes: frozenset[str]
-    expired: bool = False
-
-
-@dataclass(slots=True, frozen=True)
-class _Session:
-    customer_id: str
-    expires_at: datetime
-
-
-class FakePolar(World, Faults):
+class FakePolar(World, Faults, Access):
     """One organization's Polar.
 
     The same ``seed`` gives the same ids and the same disorder. What a test may set at any time:
@@ -86,7 +70,7 @@ class FakePolar(World, Faults):
     that is altogether of November 2025.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all by name, all optional
         self,
         *,
         organization_id: str = builders.ORGANIZATION_ID,
@@ -101,16 +85,17 @@ class FakePolar(World, Faults):
     ) -> None:
         World.__init__(self, organization_id=organization_id, seed=seed)
         Faults.__init__(self)
+        Access.__init__(self, rate_limit=rate_limit)
         self.webhooks = Webhooks(self)
+        if old_shapes:
+            self.session_prefix = "polar_cst_"
         self.orders = Orders(seed)
-        self.token = TOKEN
         self.base_url = BASE_URL
         self.portal_url = "https://polar.invalid/acme/portal"
         self.old_balance = old_balance
         self.old_shapes = old_shapes
         self.ignores_version = ignores_version
         self.ignores_anonymize = ignores_anonymize
-        self.rate_limit = rate_limit
         self.latency = latency
         self.sandbox = sandbox
         self.stable = False
@@ -120,10 +105,7 @@ class FakePolar(World, Faults):
         self.unknown_domains: set[str] = set()
         self.request_count = 0
         self._requests: deque[RequestRecord] = deque(maxlen=_KEPT_REQUESTS)
-        self._tokens = {self.token: _Token(ALL_SCOPES)}
-        self._sessions: dict[str, _Session] = {}
         self._cached_states: dict[str, JSON] = {}
-        self._window = (0, 0)
         self._on_request: list[Callable[[Request], object]] = []
         self._between_pages: list[Callable[[str, int], object]] = []
 
@@ -138,23 +120,8 @@ class FakePolar(World, Faults):
             **options,
         )
 
-    # Tokens
-
-    def add_token(self, *scopes: str, expired: bool = False) -> str:
-        """Another organization token, with these scopes and no other."""
-        token = f"polar_oat_fake_{len(self._tokens)}"
-        self._tokens[token] = _Token(frozenset(scopes), expired)
-        return token
-
-    def revoke_token(self, token: str) -> None:
-        del self._tokens[token]
-
-    def add_session(self, customer: str | JSON, *, lifetime: timedelta = timedelta(hours=1)) -> str:
-        """A customer session's token; a negative ``lifetime`` makes an expired one."""
-        prefix = "polar_cst_" if self.old_shapes else "polar_mst_"
-        token = f"{prefix}fake{self.random.getrandbits(200):050x}"[: len(prefix) + 43]
-        self._sessions[token] = _Session(self._id(customer), self.clock.now() + lifetime)
-        return token
+    def is_live(self, customer_id: str) -> bool:
+        return customer_id in self.customers
 
     # Looking on, and stepping in
 
@@ -249,12 +216,14 @@ class FakePolar(World, Faults):
     # Ways in
 
     def client(self, token: str | None = None, **options: Any) -> PolarClient:
-        """A client that talks to this Polar in-process."""
+        """A client that talks to this Polar in-process and waits for nothing between attempts."""
         from django_polar.client import PolarClient  # noqa: PLC0415  # keeps this module light
 
-        return PolarClient(
-            token or self.token, base_url=self.base_url, transport=self.transport(), **options
-        )
+        connected: dict[str, Any] = {
+            "transport": self.transport(),
+            "sleep": lambda _: None,
+        } | options
+        return PolarClient(token or self.token, base_url=self.base_url, **connected)
 
     def transport(self) -> httpx.BaseTransport:
         import httpx  # noqa: PLC0415  # keeps this module light
@@ -274,14 +243,14 @@ class FakePolar(World, Faults):
         seed_world(self, customers, **options)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        request = _read_request(environ)
+        request = read_request(environ)
         try:
             response = self.respond(request)
         except ConnectionLostError as lost:
             self._record(request, 0)
             if environ.get("fake_polar.can_hang_up"):
                 raise
-            raise _httpx_error(timeout=lost.timeout) from lost
+            raise httpx_error(timeout=lost.timeout) from lost
         self._record(request, response.status)
         start_response(response.status_line, self._headers(request, response))
         if request.method == "HEAD":
@@ -316,7 +285,7 @@ class FakePolar(World, Faults):
             return http.internal_server_error()
 
     def _dispatch(self, request: Request) -> Response:
-        if self.rate_limit is not None and not self._within_rate_limit(self.rate_limit):
+        if not self.within_rate_limit():
             return http.too_many_requests(RATE_WINDOW_SECONDS)
         if len(request.body) > MAX_BODY:
             return http.too_large()
@@ -326,7 +295,7 @@ class FakePolar(World, Faults):
         route, parameters = self._find_route(request)
         if route.reads_body:
             self._read_body(request)
-        self._authenticate(request, route)
+        self.authenticate(request, route.scopes)
         response = route.handler(self, request, **parameters)
         if request.headers.get("x-fake-polar-old-prefix"):
             notice = "The API root has moved from /api/v1 to /v1. Please update your integration."
@@ -345,7 +314,7 @@ class FakePolar(World, Faults):
         path = request.path
         toggled = path.removesuffix("/") if path.endswith("/") else f"{path}/"
         if any(route.pattern.fullmatch(toggled) for route in self._routes()):
-            raise http.Refused(http.redirect(_location(request, toggled)))
+            raise http.Refused(http.redirect(absolute_location(request, toggled)))
         raise http.Refused(http.route_not_found())
 
     def _routes(self) -> Iterable[Route]:
@@ -360,34 +329,6 @@ class FakePolar(World, Faults):
             http.refuse_schema(errors)
         else:
             request.data = request.body.decode("utf-8", "replace")
-
-    def _authenticate(self, request: Request, route: Route) -> None:
-        scheme, _, value = request.headers.get("authorization", "").partition(" ")
-        value = value.strip()
-        if scheme.lower() != "bearer" or not value:
-            raise http.Refused(http.unauthorized())
-        token, session = self._tokens.get(value), self._sessions.get(value)
-        if session is not None and (
-            session.expires_at <= self.clock.now() or session.customer_id not in self.customers
-        ):
-            session = None
-        elif token is not None and token.expired:
-            token = None
-        if token is None and session is None:
-            raise http.Refused(http.invalid_token())
-        for_portal = route.scopes == (PORTAL,)
-        if for_portal != (session is not None):
-            raise http.Refused(http.unauthorized())
-        if session is not None:
-            request.customer_id = session.customer_id
-        elif token is not None and not token.scopes & set(route.scopes):
-            raise http.Refused(http.insufficient_scope(route.scopes))
-
-    def _within_rate_limit(self, limit: int) -> bool:
-        window = int(time.monotonic() // RATE_WINDOW_SECONDS)
-        current, count = self._window
-        self._window = (window, count + 1 if current == window else 1)
-        return self._window[1] <= limit
 
     def _headers(self, request: Request, response: Response) -> list[Header]:
         headers = list(response.headers)
@@ -409,49 +350,3 @@ class FakePolar(World, Faults):
                 RequestRecord(request.method, request.path, request.query_string, status, body)
             )
             self.request_count += 1
-
-
-def _read_request(environ: WSGIEnvironment) -> Request:
-    path = environ["PATH_INFO"]
-    try:
-        # WSGI gives a path's bytes as latin-1; some callers give the text itself.
-        path = path.encode("latin-1").decode()
-    except UnicodeError:
-        path = environ["PATH_INFO"]
-    headers = {
-        key[5:].replace("_", "-").lower(): value
-        for key, value in environ.items()
-        if key.startswith("HTTP_")
-    }
-    if environ.get("CONTENT_TYPE"):
-        headers["content-type"] = environ["CONTENT_TYPE"]
-    length = environ.get("CONTENT_LENGTH")
-    # Without a length only an in-process caller's whole body can be meant.
-    body = environ["wsgi.input"].read(min(int(length), MAX_BODY + 1) if length else MAX_BODY + 1)
-    if path.startswith("/api/v1/"):
-        path = path.removeprefix("/api")
-        headers["x-fake-polar-old-prefix"] = "1"
-    scheme = headers.get("x-forwarded-proto", environ["wsgi.url_scheme"])
-    host = headers.get("host") or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
-    return http.Request(
-        method=environ["REQUEST_METHOD"],
-        path=path,
-        query_string=environ.get("QUERY_STRING", ""),
-        headers=headers,
-        body=body,
-        base_url=f"{scheme}://{host}",
-    )
-
-
-def _location(request: Request, path: str) -> str:
-    query = f"?{request.query_string}" if request.query_string else ""
-    return f"{request.base_url}{quote(path, safe='/:@!$&*+,;=~-._()')}{query}"
-
-
-def _httpx_error(*, timeout: bool) -> Exception:
-    """What httpx raises where a real connection is lost; in-process there is none to lose."""
-    import httpx  # noqa: PLC0415  # keeps this module light
-
-    if timeout:
-        return httpx.ReadTimeout("The fake Polar never answered")
-    return httpx.RemoteProtocolError("Server disconnected without sending a response.")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django_polar.testing import routes_customers as customers
 from django_polar.testing import routes_lists as lists
 from django_polar.testing import routes_portal as portal
 from django_polar.testing import routes_webhooks as webhooks
-from django_polar.testing.http import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django_polar.testing.http import Response
 
 # A customer session's token opens these routes, and no organization token does.
 PORTAL = "customer portal"

@@ -109,7 +109,7 @@ def require_body(request: Request, model: Loc) -> JSON:
     return data
 
 
-def _check_fields(polar: FakePolar, data: JSON, loc: Loc) -> list[JSON]:
+def _check_fields(data: JSON, loc: Loc) -> list[JSON]:
     """The fields that create and update share, in the order in which Polar reports them."""
     checks: dict[str, Callable[[Any, Loc], list[JSON]]] = {
         "external_id": check.check_string,
@@ -142,7 +142,7 @@ def create_customer(polar: FakePolar, request: Request) -> Response:
     if kind not in ("individual", "team"):
         refuse_schema([_unknown_type(kind, data)])
     loc: Loc = ("body", *tag)
-    errors = _check_fields(polar, data, loc)
+    errors = _check_fields(data, loc)
     owner = data.get("owner")
     if kind == "individual" and "email" not in data:
         errors.append(check.missing((*loc, "email"), data))
@@ -235,7 +235,7 @@ def update_customer_external(polar: FakePolar, request: Request, external_id: st
 
 def _checked_update(polar: FakePolar, request: Request) -> JSON:
     data = require_body(request, ("body",))
-    errors = _check_fields(polar, data, ("body",))
+    errors = _check_fields(data, ("body",))
     if data.get("email") is not None:
         errors += check.check_email(
             data["email"], ("body", "email"), unknown_domains=polar.unknown_domains

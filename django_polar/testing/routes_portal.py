@@ -58,9 +58,9 @@ def _check_session(data: JSON, external_id: object) -> None:
     errors_by_id: list[JSON] = []
     errors_by_external_id: list[JSON] = []
     if data.get("return_url") is not None:
-        for found, loc in ((errors_by_id, _BY_ID), (errors_by_external_id, _BY_EXTERNAL_ID)):
-            url_loc = (*loc, "return_url")
-            found += check.check_url(data["return_url"], url_loc, schemes=("http", "https"))
+        for errors, model in ((errors_by_id, _BY_ID), (errors_by_external_id, _BY_EXTERNAL_ID)):
+            url_loc = (*model, "return_url")
+            errors.extend(check.check_url(data["return_url"], url_loc, schemes=("http", "https")))
     if "customer_id" in data:
         errors_by_id += check.check_uuid(data["customer_id"], (*_BY_ID, "customer_id"))
     else:

@@ -48,7 +48,7 @@ _LAPSED = ("past_due", "canceled", "unpaid", "incomplete")
 _TIE_SIZE = 25
 
 
-def seed_world(
+def seed_world(  # noqa: PLR0913  # a share each, all by name
     world: World,
     customers: int = 2500,
     *,

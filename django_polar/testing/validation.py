@@ -21,7 +21,12 @@ MAX_METADATA_KEY = 40
 MAX_METADATA_VALUE = 500
 UUID_VERSION = 4
 
-COUNTRIES = (
+
+def _codes(text: str) -> list[str]:
+    return text.split()
+
+
+COUNTRIES = _codes(
     "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR "
     "BS BT BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CV CW CX CY CZ DE DJ DK DM DO DZ EC "
     "EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY "
@@ -30,17 +35,15 @@ COUNTRIES = (
     "MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO "
     "RS RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SZ TC TD TF TG TH TJ TK TL TM "
     "TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW"
-).split()
+)
 _STATES = {
-    "US": (
+    "US": _codes(
         "AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ "
         "NM NY NC ND OH OK OR PA RI SC SD TN TX UT VT VA WA WV WI WY DC"
-    ).split(),
-    "CA": "AB BC MB NB NL NS NT NU ON PE QC SK YT".split(),
+    ),
+    "CA": _codes("AB BC MB NB NL NS NT NU ON PE QC SK YT"),
 }
-_EU = set(
-    "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK".split()
-)
+_EU = _codes("AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK")
 _TAX_ID_FORMATS = {
     "US": "us_ein",
     "GB": "gb_vat",
@@ -151,33 +154,38 @@ def check_string(value: Any, loc: Loc, *, max_length: int | None = None) -> list
 def check_email(value: Any, loc: Loc, *, unknown_domains: Collection[str] = ()) -> list[JSON]:
     if not isinstance(value, str):
         return check_string(value, loc)
-    local, at, domain = value.rpartition("@")
-    domain = domain.lower()
-    reason = None
-    if not at:
-        reason = "An email address must have an @-sign."
-    elif not local:
-        reason = "There must be something before the @-sign."
-    elif not _EMAIL_LOCAL.fullmatch(local):
-        reason = "The email address contains invalid characters before the @-sign."
-    elif "." not in domain:
-        reason = "The part after the @-sign is not valid. It should have a period."
-    elif domain.rpartition(".")[2] in _RESERVED_DOMAINS:
-        reason = (
-            "The part after the @-sign is a special-use or reserved name that cannot be used with"
-            " email."
-        )
+    reason = _syntax_error(value)
     if reason:
         msg = f"value is not a valid email address: {reason}"
         return [error("value_error", loc, msg, value, {"reason": reason})]
+    domain = value.rpartition("@")[2].lower()
     if domain in _MAILLESS_DOMAINS:
         reason = f"The domain name {domain} does not accept email."
     elif domain in unknown_domains:
         reason = f"The domain name {domain} does not exist."
-    if reason:
-        msg = f"{value} is not a valid email address: {reason}"
-        return [error("value_error", loc, msg, value, {"email": value, "reason": reason})]
-    return []
+    else:
+        return []
+    msg = f"{value} is not a valid email address: {reason}"
+    return [error("value_error", loc, msg, value, {"email": value, "reason": reason})]
+
+
+def _syntax_error(value: str) -> str | None:
+    local, at, domain = value.rpartition("@")
+    domain = domain.lower()
+    if not at:
+        return "An email address must have an @-sign."
+    if not local:
+        return "There must be something before the @-sign."
+    if not _EMAIL_LOCAL.fullmatch(local):
+        return "The email address contains invalid characters before the @-sign."
+    if "." not in domain:
+        return "The part after the @-sign is not valid. It should have a period."
+    if domain.rpartition(".")[2] in _RESERVED_DOMAINS:
+        return (
+            "The part after the @-sign is a special-use or reserved name that cannot be used with"
+            " email."
+        )
+    return None
 
 
 def normal_email(value: str) -> str:
@@ -193,7 +201,7 @@ def check_metadata(value: Any, loc: Loc) -> list[JSON]:
     for key, item in value.items():
         if len(key) > MAX_METADATA_KEY:
             msg = f"String should have at most {MAX_METADATA_KEY} characters"
-            ctx = {"max_length": MAX_METADATA_KEY}
+            ctx: JSON = {"max_length": MAX_METADATA_KEY}
             found.append(error("string_too_long", (*loc, key, "[key]"), msg, key, ctx))
         found += _check_metadata_value(item, (*loc, key))
     if not found and len(value) > MAX_METADATA_KEYS:

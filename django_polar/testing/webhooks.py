@@ -14,7 +14,7 @@ from django_polar.signatures import sign
 from django_polar.testing.builders import timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
     from datetime import datetime
 

@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import threading
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django_polar.testing import builders
-from django_polar.testing.builders import JSON
+from django_polar.testing import builders, catalog
+from django_polar.testing.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from django_polar.testing.builders import JSON
     from django_polar.testing.webhooks import Webhooks
 
 CUSTOMER_STATE_KEYS = ("active_subscriptions", "granted_benefits", "active_meters")
-
-
-class Clock:
-    """The server's time: never the same twice, so that "newer" is never a matter of luck.
-
-    Real time by default, because mirrors compare it with their own; replace ``now`` to freeze it.
-    """
-
-    def __init__(self) -> None:
-        self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
-        self._last = datetime.min.replace(tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        self._last = max(self.now(), self._last + timedelta(microseconds=1))
-        return self._last
-
-    def stamp(self) -> str:
-        return builders.timestamp(self())
 
 
 class World:
@@ -185,9 +166,9 @@ class World:
             self._unindex(row)
             moment = self.clock()
             row = row | {"deleted_at": builders.timestamp(moment)}
-            row = (_anonymized(row, moment) if anonymize else row | {"external_id": None}) | {
-                "modified_at": self.clock.stamp()
-            }
+            row = (
+                builders.anonymized(row, moment) if anonymize else row | {"external_id": None}
+            ) | {"modified_at": self.clock.stamp()}
             self.deleted_customers[row["id"]] = row
             self.changed()
             active = [
@@ -284,7 +265,7 @@ class World:
             name = "an archived meter" if archived else "API calls"
             meter_id = str(fields.get("meter_id") or builders.id_from(name))
             if meter_id not in self.meter_definitions:
-                archived_at = builders.timestamp(builders.EPOCH) if archived else None
+                archived_at = builders.EPOCH if archived else None
                 self.add_meter_definition(id=meter_id, archived_at=archived_at)
             row = builders.meter_row(**self._new(customer, fields | {"meter_id": meter_id}))
             self._own("meters", row)
@@ -300,7 +281,7 @@ class World:
 
     def add_wallet(self, customer: str | JSON, *, balance: int, currency: str = "usd") -> JSON:
         with self.lock:
-            row = {
+            row: JSON = {
                 "id": self.new_id(),
                 "created_at": self.clock.stamp(),
                 "modified_at": None,
@@ -339,13 +320,13 @@ class World:
             return row
 
     def add_product(self, **fields: Any) -> JSON:
-        return self._add(self.products, builders.product_payload, fields)
+        return self._add(self.products, catalog.product_payload, fields)
 
     def add_benefit(self, **fields: Any) -> JSON:
-        return self._add(self.benefits, builders.benefit_payload, fields)
+        return self._add(self.benefits, catalog.benefit_payload, fields)
 
     def add_meter_definition(self, **fields: Any) -> JSON:
-        return self._add(self.meter_definitions, builders.meter_definition_payload, fields)
+        return self._add(self.meter_definitions, catalog.meter_definition_payload, fields)
 
     # The rest
 
@@ -419,21 +400,3 @@ class World:
     def _unindex(self, row: JSON) -> None:
         self._by_external_id.pop(row["external_id"] or "", None)
         self._by_email.pop((row["email"] or "").lower(), None)
-
-
-def _anonymized(row: JSON, moment: datetime) -> JSON:
-    def hashed(value: str) -> str:
-        return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
-
-    metadata = dict(row["metadata"])
-    if row["external_id"] is not None:
-        metadata["__external_id"] = row["external_id"]
-    metadata["__anonymized_at"] = moment.isoformat()
-    email = f"{hashed(row['email'])}@anonymized.polar.sh" if row["email"] else None
-    changes: JSON = {"metadata": metadata, "email": email, "billing_address": None}
-    if row["tax_id"] is None:
-        # A name with a tax id belongs to a business: invoices have to keep it.
-        changes["name"] = hashed(row["name"]) if row["name"] else None
-        changes["billing_name"] = hashed(row["billing_name"]) if row["billing_name"] else None
-    changes["avatar_url"] = builders.avatar_url(email)
-    return row | changes

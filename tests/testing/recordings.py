@@ -251,20 +251,7 @@ class Situation:
         missing = exchange.status == 404 and exchange.body.get("error") == "ResourceNotFound"
         if missing or (exchange.status == 422 and exchange.body["error"].startswith("Request")):
             return
-        customer = next(
-            (
-                row
-                for row in iter_customers(exchange.body)
-                if key in (row["id"], row["external_id"])
-            ),
-            self.known.get(key.lower(), self.known.get(key)),
-        )
-        if customer is None:
-            customer = next(iter_customers(exchange.body), None)
-        if exchange.is_old and customer is None and "balance" in exchange.name:
-            customer = {"id": key}
-        if customer is None and exchange.method == "PATCH":
-            customer = {"id": key}
+        customer = self._find_customer(key)
         if customer is None:
             return
         row = self._add(customer)
@@ -279,6 +266,19 @@ class Situation:
                 self.polar.payment_methods[item["id"]] = {
                     name: value for name, value in item.items() if name != "is_default"
                 }
+
+    def _find_customer(self, key: str) -> JSON | None:
+        """As the answer shows it, else as any other answer does."""
+        exchange = self.exchange
+        shown = list(iter_customers(exchange.body))
+        for row in shown:
+            if key in (row["id"], row["external_id"]):
+                return row
+        known = self.known.get(key.lower(), self.known.get(key))
+        if known is not None or shown:
+            return known or shown[0]
+        nameless = exchange.method == "PATCH" or (exchange.is_old and "balance" in exchange.name)
+        return {"id": key} if nameless else None
 
     def _undo_patch(self, row: JSON) -> None:
         """Back to before: what the request sets was another value, or none."""
