@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from django_polar import payloads
+from django_polar.client import PolarClient
 
 from .server import CUSTOMER_ID, OTHER_ID, customer, ok, page, session
 
@@ -342,8 +343,6 @@ def test_an_organization_token_does_not_because_polar_refuses_it(server):
 
 
 def make_client(server, token, organization_id):
-    from django_polar.client import PolarClient
-
     return PolarClient(
         token, organization_id=organization_id, transport=httpx.MockTransport(server)
     )

@@ -155,7 +155,7 @@ def test_an_export_that_breaks_off_says_so(polar, server):
             yield b"ID,External ID\r\n"
             raise httpx.ReadError("gone")
 
-    server.answer(lambda request: httpx.Response(200, stream=Broken()))
+    server.answer(lambda _: httpx.Response(200, stream=Broken()))
     chunks = polar.customers.export()
 
     assert next(chunks) == b"ID,External ID\r\n"
@@ -181,7 +181,7 @@ def test_an_export_that_is_not_read_to_its_end_is_closed(polar, server):
         def close(self):
             closed.append(True)
 
-    server.answer(lambda request: httpx.Response(200, stream=Endless()))
+    server.answer(lambda _: httpx.Response(200, stream=Endless()))
     chunks = polar.customers.export()
     next(chunks)
     chunks.close()
