@@ -1,5 +1,6 @@
 """Recorded exchanges with a real Polar server, where ``--polar-recordings PATH`` says they are."""
 
+import base64
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,3 +47,14 @@ def _load(data: dict) -> Exchange:
         response_headers=[(name, value) for name, value in response["headers"]],
         response_body=(response["body_raw"] or "").encode(),
     )
+
+
+def recorded_deliveries(config: pytest.Config) -> list[tuple[str, bytes]]:
+    """Names and exact bodies of the recorded webhook deliveries; skips where there are none."""
+    directory = config.getoption("--polar-recordings", default=None)
+    if not directory:
+        pytest.skip("needs --polar-recordings PATH")
+    found = [_read(file) for file in sorted((Path(directory) / "webhooks").glob("*.json"))]
+    bodies = [(d["name"], base64.b64decode(d["body_base64"])) for d in found if "body_base64" in d]
+    assert bodies, f"no deliveries in {directory}"
+    return bodies

@@ -216,7 +216,7 @@ def test_a_limit_below_one_is_a_configuration_error():
         RequestBudget(0)
 
 
-@pytest.mark.services
+@pytest.mark.services("Redis")
 def test_processes_share_a_budget_through_redis():
     name = uuid4().hex
     program = (
@@ -241,7 +241,7 @@ def test_processes_share_a_budget_through_redis():
     assert sum(int(process.communicate(timeout=60)[0]) for process in processes) == 10
 
 
-@pytest.mark.services
+@pytest.mark.services("Redis")
 def test_a_pause_reaches_other_processes_through_redis():
     name = uuid4().hex
     one = RequestBudget(10, "redis://127.0.0.1:6379/0", name=name)
