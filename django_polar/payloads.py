@@ -441,7 +441,7 @@ def decode(body: bytes | msgspec.Raw, payload_type: type[P]) -> P:
         return _decoder(payload_type).decode(body)
     except msgspec.ValidationError:
         return _decode_tolerantly(body, payload_type)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PayloadError(f"{payload_type.kind}: not JSON") from error
 
 
@@ -455,7 +455,7 @@ def decode_page(body: bytes, payload_type: type[P]) -> Page[P]:
         page = _page_decoder(payload_type).decode(body)
     except msgspec.ValidationError:
         return _decode_page_tolerantly(body, payload_type)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PayloadError(f"list of {payload_type.kind}: not JSON") from error
     return Page(
         page.items,
@@ -468,8 +468,9 @@ def decode_page(body: bytes, payload_type: type[P]) -> Page[P]:
 def _decode_page_tolerantly(body: bytes, payload_type: type[P]) -> Page[P]:
     try:
         page = msgspec.json.decode(body, type=_RawPage)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise PayloadError(f"list of {payload_type.kind}: {_explain(error)}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        reason = _explain(error).removeprefix(": ")
+        raise PayloadError(f"list of {payload_type.kind}: {reason}") from error
     items: list[P] = []
     problems: list[ItemProblem] = []
     for item in page.items:
@@ -491,7 +492,7 @@ def _decode_tolerantly(body: bytes | msgspec.Raw, payload_type: type[P]) -> P:
         return msgspec.convert(
             _set_unknown_apart(msgspec.json.decode(body), payload_type), payload_type
         )
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PayloadError(f"{payload_type.kind}{_explain(error, dot=True)}") from error
 
 

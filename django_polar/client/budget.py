@@ -6,20 +6,25 @@ The count is of the ``limits`` package: in the memory of one process, or in Redi
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 from limits import RateLimitItemPerSecond
+from limits.errors import StorageError
 from limits.storage import Storage, storage_from_string
 from limits.strategies import MovingWindowRateLimiter
 
 from django_polar.exceptions import ConfigurationError, RateLimitError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+logger = logging.getLogger(__name__)
 
 WINDOW: Final = timedelta(seconds=61)
 """Polar's minute and a second: requests do not take equally long to get there, so sixty seconds
@@ -75,6 +80,7 @@ class RequestBudget:
         self._sleep = sleep
         # The memory storage of `limits` may lose a count when two threads come at once.
         self._lock = threading.Lock()
+        self._is_out = False
 
     def bulk(self) -> Budget:
         """The same budget for bulk callers, who leave a share of it to the others."""
@@ -92,17 +98,40 @@ class RequestBudget:
         """Wait until no pause is left and ``window`` has room, then take it."""
         deadline = time.monotonic() + timeout.total_seconds()
         while True:
-            with self._lock:
-                wait = self._pause_left()
-                if wait <= 0:
-                    if self._limiter.hit(window, key):
-                        return
-                    wait = self._limiter.get_window_stats(window, key).reset_time - time.time()
+            wait = self._try(window, key)
+            if wait <= 0:
+                return
             if wait > deadline - time.monotonic():
                 raise RateLimitError(
-                    "our own request budget is used up", retry_after=timedelta(seconds=max(wait, 0))
+                    "our own request budget is used up", retry_after=timedelta(seconds=wait)
                 )
             self._sleep(max(wait, _SHORTEST_SLEEP))
+
+    def _try(self, window: RateLimitItemPerSecond, key: str) -> float:
+        """Take a turn and return 0, or return the seconds until it is worth trying again."""
+        with self._lock, self._tolerating_outages():
+            wait = self._pause_left()
+            if wait > 0:
+                return wait
+            if not self._limiter.hit(window, key):
+                reset_time = self._limiter.get_window_stats(window, key).reset_time
+                return max(reset_time - time.time(), _SHORTEST_SLEEP)
+        return 0
+
+    @contextmanager
+    def _tolerating_outages(self) -> Iterator[None]:
+        """Polar counts as well, so nothing has to stop because our count cannot be reached."""
+        try:
+            yield
+        except StorageError as error:
+            if not self._is_out:
+                logger.warning(
+                    "the rate limit storage cannot be reached (%s); not counting until it can",
+                    type(error.storage_error).__name__,
+                )
+            self._is_out = True
+        else:
+            self._is_out = False
 
     def bulk_window(self) -> RateLimitItemPerSecond:
         """What bulk callers share among themselves; at least one request."""
@@ -119,7 +148,7 @@ class RequestBudget:
     def pause(self, duration: timedelta) -> None:
         """Let nobody pass for so long, because Polar said so. A longer pause is kept."""
         seconds = round(duration.total_seconds() + 0.5)
-        with self._lock:
+        with self._lock, self._tolerating_outages():
             if seconds > self._pause_left():
                 self._storage.clear(self._pause_key)
                 self._storage.incr(self._pause_key, seconds)
@@ -157,13 +186,13 @@ def shared_budget(
 
 def _open_storage(url: str) -> Storage:
     try:
-        storage = storage_from_string(url)
-    except Exception as error:  # whatever the storage's own library raises
-        # Not the address itself: it may carry a password.
+        storage = storage_from_string(url, wrap_exceptions=True)
+    except Exception as error:  # noqa: BLE001 - whatever the storage's own library raises
+        # Not the address itself, which the original message quotes: it may carry a password.
         raise ConfigurationError(
             f"the rate limit storage {url.split('://', 1)[0]}:// cannot be used"
             f" ({type(error).__name__})"
-        ) from error
+        ) from None
     if not isinstance(storage, Storage):
         raise ConfigurationError("the rate limit storage must not be an async one")
     return storage
