@@ -25,6 +25,9 @@ R = TypeVar("R")
 ASSUMED_LATENCY: Final = timedelta(milliseconds=450)
 """Of one request, on a bad day. Too many in flight only wait for the budget; too few waste it."""
 
+MAX_LIMIT: Final = 100
+"""Polar gives no more per page, whatever is asked for."""
+
 MAX_IN_FLIGHT: Final = 32
 BEAT: Final = timedelta(seconds=10)
 """How often a waiting job shows that it is alive."""
@@ -44,10 +47,12 @@ class Walk:
 
     name: str
     fetch: Callable[..., bytes]
-    """``fetch(page=..., sorting=...)``"""
+    """``fetch(page=..., limit=..., sorting=...)``"""
     sorting: tuple[str, ...]
+    limit: int = MAX_LIMIT
     next_page: int = 1
-    max_page: int | None = None
+    max_page: int = 0
+    """As far as the answers so far have said."""
     totals: list[int] = field(default_factory=list)
     """``total_count`` as it was said first, last, and whenever it changed."""
 
@@ -91,49 +96,39 @@ class Reader:
         """Let go of what is still in flight."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def pages(self, walks: list[Walk]) -> Iterator[FetchedPage]:
-        """Every page of every walk, walk after walk.
+    def pages(self, walk: Walk) -> Iterator[FetchedPage]:
+        """Every page of a walk, from ``next_page`` on, in order.
 
-        A walk that begins further on begins there. When one list ends the first page of the next
-        is already on its way. An error is raised at its page's turn.
+        The first page says how many there are; then as many are on their way as may be. Pages
+        that come to be meanwhile are read too. An error is raised at its page's turn.
         """
-        pending: deque[tuple[Walk, int, Future[tuple[bytes, datetime]]]] = deque()
-        queue = deque(walks)
+        pending: deque[tuple[int, Future[tuple[bytes, datetime]]]] = deque()
+        self._ask(walk, pending)
         try:
-            while queue or pending:
-                self._fill(queue, pending)
-                walk, number, future = pending.popleft()
+            while pending:
+                number, future = pending.popleft()
                 body, observed_at = self._result(future)
+                while len(pending) < self._in_flight and walk.next_page <= walk.max_page:
+                    self._ask(walk, pending)
                 yield FetchedPage(walk, number, body, observed_at)
         finally:
-            for _, _, future in pending:
+            for _, future in pending:
                 future.cancel()
 
-    def _fill(
-        self,
-        queue: deque[Walk],
-        pending: deque[tuple[Walk, int, Future[tuple[bytes, datetime]]]],
-    ) -> None:
-        while queue and len(pending) < self._in_flight:
-            walk = queue[0]
-            if walk.max_page is None and any(waiting is walk for waiting, _, _ in pending):
-                return  # how many pages it has is on its way
-            if walk.max_page is not None and walk.next_page > max(walk.max_page, 1):
-                queue.popleft()
-                continue
-            number = walk.next_page
-            walk.next_page += 1
-            pending.append((walk, number, self._pool.submit(self._fetch, walk, number)))
+    def _ask(self, walk: Walk, pending: deque[tuple[int, Future[tuple[bytes, datetime]]]]) -> None:
+        number = walk.next_page
+        walk.next_page += 1
+        pending.append((number, self._pool.submit(self._fetch, walk, number)))
 
     def _fetch(self, walk: Walk, number: int) -> tuple[bytes, datetime]:
         observed_at = self._client.server_time()
-        body = walk.fetch(page=number, sorting=walk.sorting)
+        body = walk.fetch(page=number, limit=walk.limit, sorting=walk.sorting)
         try:
             numbers = msgspec.json.decode(body, type=_PaginationOnly).pagination
         except (msgspec.DecodeError, UnicodeDecodeError):
             # The reader of the page will say what is wrong with it.
             numbers = _PaginationOnly.Numbers()
-        walk.max_page = max(walk.max_page or 0, numbers.max_page)
+        walk.max_page = max(walk.max_page, numbers.max_page)
         return body, observed_at
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[Outcome[T, R]]:

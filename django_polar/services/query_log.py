@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from django.db import connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-from contextlib import contextmanager
 
 
 class QueryLog:
@@ -19,6 +19,9 @@ class QueryLog:
         self._length = len(self._connection.queries_log)
 
     def trim(self) -> None:
+        """Nothing is taken from somebody who is counting queries."""
+        if self._connection.force_debug_cursor:
+            return
         log = self._connection.queries_log
         while len(log) > self._length:
             log.pop()

@@ -57,12 +57,12 @@ def read_customers(session: Session) -> None:
             order,
             next_page=first_page if attempt == 0 else 1,
         )
-        for page in session.reader.pages([walk]):
+        for page in session.reader.pages(walk):
             _take_page(session, page, seen)
         exported_at = session.client.server_time()
         is_last = attempt == len(ORDERS) - 1
         # More than that, and another walk costs fewer requests.
-        at_most = None if is_last else ENOUGH_TO_FETCH + (walk.max_page or 0)
+        at_most = None if is_last else ENOUGH_TO_FETCH + walk.max_page
         listed, missing = _read_export(session, seen, at_most)
         if missing is not None or (listed is None and _is_proved(walk, seen)):
             break
@@ -231,8 +231,8 @@ def _mark_gone(session: Session, listed: SeenIds, asked_at: datetime) -> None:
     """Customers of the mirror that Polar did not list: each asked for, and deleted on a 404."""
     live = Customer.objects.using(database()).live()
     known = live.count()
-    if known == len(listed) - session.skipped_count("customers"):
-        return  # all that is listed is there, so nothing else is
+    if not session.is_dry and known == len(listed) - session.skipped_count("customers"):
+        return  # all that is listed is in the mirror now, so nothing else is
     gone: list[UUID] = []
     limit = settings.max_deleted_share * known
     for ids in _iter_live_ids(asked_at):

@@ -25,7 +25,8 @@ from django_polar.payloads import (
     decode_page,
 )
 
-from .pages import Walk, batches
+from .pages import MAX_LIMIT, Walk, batches
+from .seams import Seams
 from .seen import SeenIds
 from .sync_customers_list import take_customers
 from .sync_session import ids_of
@@ -38,13 +39,16 @@ if TYPE_CHECKING:
 
     from django_polar.client import PolarClient
 
+    from .seams import Window
     from .sync_session import Session
 
-MAX_WALKS: Final = 3
+LIMITS: Final = (100, 91, 83)
+"""One for each walk: equal rows are lost where a page ends, and with another limit pages end
+elsewhere."""
+
 CUSTOMERS_PER_REQUEST: Final = 40
 """Keeps the address below two and a half thousand characters."""
 
-LIMIT: Final = 100
 ID_BATCH: Final = 2000
 STATE_BATCH: Final = 50
 
@@ -61,6 +65,8 @@ class StateList:
     fetch: Callable[[PolarClient], Callable[..., bytes]]
     filters: dict[str, Any]
     orders: tuple[tuple[str, ...], ...]
+    key: Callable[[Any], Any]
+    """What rows have in common that the first order does not tell apart, or more rows than that."""
 
 
 STATE_LISTS: Final = (
@@ -74,6 +80,7 @@ STATE_LISTS: Final = (
             ("customer", "product", "started_at", "amount"),
             ("-current_period_end", "-customer", "product"),
         ),
+        lambda item: item.started_at,
     ),
     StateList(
         "benefits",
@@ -85,6 +92,7 @@ STATE_LISTS: Final = (
             ("granted_at", "-created_at"),
             ("-created_at", "-granted_at"),
         ),
+        lambda item: (item.created_at, item.granted_at),
     ),
     StateList(
         "meters",
@@ -97,6 +105,7 @@ STATE_LISTS: Final = (
             ("customer_id", "meter_id", "created_at"),
             ("-created_at", "-customer_id", "-meter_id"),
         ),
+        lambda item: (item.created_at, item.customer_id, item.meter_id),
     ),
 )
 
@@ -146,21 +155,27 @@ def read_state_lists(session: Session) -> None:
 def _read_list(session: Session, state_list: StateList) -> None:
     reading = Reading(session.client.server_time())
     first_page = session.start_list(state_list.name, reading.seen)
-    for attempt, order in enumerate(state_list.orders[:MAX_WALKS]):
+    seams = Seams(state_list.key, LIMITS[0])
+    for attempt, (order, limit) in enumerate(zip(state_list.orders, LIMITS, strict=True)):
         walk = Walk(
             state_list.name,
             partial(state_list.fetch(session.client), **state_list.filters),
             order,
+            limit=limit,
             next_page=first_page if attempt == 0 else 1,
         )
-        for page in session.reader.pages([walk]):
+        for page in session.reader.pages(walk):
             content = decode_page(page.body, state_list.payload_type)
             _note_page(reading, content)
+            if attempt == 0:
+                seams.note(page.number, content.items)
             _take_items(session, state_list, content, reading.seen, page.observed_at)
             session.note_page(page.number, ids_of(content.items, content.problems))
             session.progress(
-                state_list.name, min(page.number * LIMIT, content.total_count), content.total_count
+                state_list.name, min(page.number * limit, content.total_count), content.total_count
             )
+        if attempt == 0 and not reading.is_proved and not reading.something_went_away:
+            _mend_seams(session, state_list, reading, seams, at_most=walk.max_page)
         if reading.is_proved:
             break
         if reading.something_went_away:
@@ -171,6 +186,31 @@ def _read_list(session: Session, state_list: StateList) -> None:
         _read_by_customers(session, state_list)
     elif session.delete:
         _remove_unseen(session, state_list, reading)
+
+
+def _mend_seams(
+    session: Session, state_list: StateList, reading: Reading, seams: Seams, *, at_most: int
+) -> None:
+    """Read the pages that show what was lost between two others, if that is less than all."""
+    windows = seams.windows
+    if windows is None or len(windows) > at_most:
+        return
+
+    def fetch(window: Window) -> tuple[bytes, datetime]:
+        observed_at = session.client.server_time()
+        body = state_list.fetch(session.client)(
+            page=window.page,
+            limit=window.limit,
+            sorting=state_list.orders[0],
+            **state_list.filters,
+        )
+        return body, observed_at
+
+    for outcome in session.reader.map(fetch, windows):
+        body, observed_at = outcome.result()
+        content = decode_page(body, state_list.payload_type)
+        _note_page(reading, content)
+        _take_items(session, state_list, content, reading.seen, observed_at)
 
 
 def _note_page(reading: Reading, content: Page[Any]) -> None:
@@ -236,8 +276,9 @@ def _read_embedded_customers(session: Session, items: Iterable[Any]) -> list[Cus
 def _remove_unseen(session: Session, state_list: StateList, reading: Reading) -> None:
     """What the complete list does not have."""
     rows = TABLES[state_list.name].model._base_manager.using(database())
-    if rows.count() == len(reading.seen) - session.skipped_count(state_list.name):
-        return  # all that is seen is there, so nothing else is
+    seen = len(reading.seen) - session.skipped_count(state_list.name)
+    if not session.is_dry and rows.count() == seen:
+        return  # all that was seen is in the mirror now, so nothing else is
     old = rows.filter(synced_at__lt=reading.started_at)
     for ids in _iter_ids(old):
         gone = [id_ for id_ in ids if id_ not in reading.seen]
@@ -310,10 +351,10 @@ def _fetch_of(
     """One answer, or several where these customers have more than fits into one."""
     observed_at = client.server_time()
     body = state_list.fetch(client)(
-        limit=LIMIT, customer_id=[str(id_) for id_ in customer_ids], **state_list.filters
+        limit=MAX_LIMIT, customer_id=[str(id_) for id_ in customer_ids], **state_list.filters
     )
     content = decode_page(body, state_list.payload_type)
-    if content.total_count <= LIMIT:
+    if content.total_count <= MAX_LIMIT:
         return [(customer_ids, content, observed_at)]
     if len(customer_ids) == 1:
         return [(customer_ids, _fetch_all_of(client, state_list, customer_ids[0]), observed_at)]
@@ -331,7 +372,7 @@ def _fetch_all_of(client: PolarClient, state_list: StateList, customer_id: UUID)
     while not pages or number <= pages[-1].max_page:
         body = state_list.fetch(client)(
             page=number,
-            limit=LIMIT,
+            limit=MAX_LIMIT,
             customer_id=[str(customer_id)],
             sorting=state_list.orders[0],
             **state_list.filters,

@@ -105,11 +105,15 @@ class DriftFinder:
 
     def __init__(self, report: SyncReport) -> None:
         self._report = report
+        self._new: set[UUID] = set()
+        """Customers that the mirror would have by now."""
 
     def customers(self, payloads: Sequence[CustomerPayload], *, observed_at: datetime) -> Changes:
         rows = make_rows(CUSTOMERS, payloads)
         external_ids = {payload.id: payload.external_id for payload in payloads}
-        return self._compare("customers", rows, external_ids, observed_at)
+        changes = self._compare("customers", rows, external_ids, observed_at)
+        self._new.update(changes.created)
+        return changes
 
     def items(
         self,
@@ -119,18 +123,18 @@ class DriftFinder:
         *,
         observed_at: datetime,
     ) -> tuple[Changes, set[UUID]]:
-        deleted = set(
-            Customer.objects.using(database())
-            .filter(pk__in=owners, deleted_at__isnull=False)
-            .values_list("pk", flat=True)
+        customers = Customer.objects.using(database())
+        known = dict(customers.filter(pk__in=owners).values_list("pk", "deleted_at"))
+        live = {owner for owner in owners if known.get(owner, self) is None} | self._new
+        pairs = [pair for pair in zip(payloads, owners, strict=True) if pair[1] in live]
+        rows = make_rows(
+            TABLES[list_name], [item for item, _ in pairs], [owner for _, owner in pairs]
         )
-        known = [pair for pair in zip(payloads, owners, strict=True) if pair[1] not in deleted]
-        rows = make_rows(TABLES[list_name], [item for item, _ in known], [o for _, o in known])
         changes = self._compare(list_name, rows, {}, observed_at)
         changes.barred = [
-            p.id for p, owner in zip(payloads, owners, strict=True) if owner in deleted
+            item.id for item, owner in zip(payloads, owners, strict=True) if owner not in live
         ]
-        return changes, set()
+        return changes, {owner for owner in owners if owner not in known} - self._new
 
     def states(
         self, payloads: Sequence[CustomerStatePayload], *, observed_at: datetime, touch: bool

@@ -1,0 +1,195 @@
+"""``manage.py polar_sync_customers``: the main job."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from django_polar.exceptions import (
+    AuthenticationError,
+    ConfigurationError,
+    EndpointNotFoundError,
+    OrganizationMismatchError,
+    PermissionDeniedError,
+    PolarError,
+    SyncInProgressError,
+    UnavailableError,
+)
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from typing import Self
+
+    from django_polar.services.sync_report import SyncReport
+
+EXIT_INCOMPLETE = 1
+EXIT_CONFIGURATION = 2
+
+SHOWN_DRIFT = 20
+"""Lines of drift for people; ``--json`` has up to a thousand."""
+
+
+class Command(BaseCommand):
+    help = (
+        "Mirror every Polar customer and its state: active subscriptions, granted benefits and"
+        " meters. Exits with 0 when the mirror is complete, 1 when it is not (or when --dry-run"
+        " found drift), 2 when the configuration or the token has to be changed."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--json", action="store_true", help="Print one JSON object and nothing else."
+        )
+        parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="Write nothing; list how Polar and the mirror differ, and exit with 1 if they do.",
+        )
+        parser.add_argument(
+            "--resume", action="store_true", help="Go on with the last sync if it was killed."
+        )
+        parser.add_argument(
+            "--no-state",
+            action="store_true",
+            help="Leave out subscriptions, benefits and meters.",
+        )
+        parser.add_argument(
+            "--no-delete",
+            action="store_true",
+            help="Keep in the mirror what is gone at Polar.",
+        )
+        parser.add_argument(
+            "--replace-organization",
+            action="store_true",
+            help="Empty the mirror first if the token belongs to another organization.",
+        )
+
+    def handle(self, **options: Any) -> None:
+        try:
+            self._sync_all(options)
+        except PolarError as error:
+            raise CommandError(_explain(error), returncode=_exit_code(error)) from error
+
+    def _sync_all(self, options: dict[str, Any]) -> None:
+        from django_polar.services.sync import sync_customers  # noqa: PLC0415 - loads httpx
+
+        with _Progress(self.stderr, is_wanted=options["verbosity"] > 0) as progress:
+            report = sync_customers(
+                dry_run=options["dry_run"],
+                resume=options["resume"],
+                with_state=not options["no_state"],
+                delete=not options["no_delete"],
+                replace_organization=options["replace_organization"],
+                progress=progress,
+            )
+        self._print(report, options)
+        if report.outcome not in ("complete", "in_sync"):
+            sys.exit(EXIT_INCOMPLETE)
+
+    def _print(self, report: SyncReport, options: dict[str, Any]) -> None:
+        if options["json"]:
+            self.stdout.write(json.dumps(report.as_dict(dry_run=options["dry_run"])))
+            return
+        for line in render(report, dry_run=options["dry_run"]):
+            self.stdout.write(line)
+
+
+class _Progress:
+    """A bar for each list, where there is a terminal to show it on."""
+
+    def __init__(self, stream: Any, *, is_wanted: bool) -> None:
+        self._is_shown = is_wanted and stream.isatty()
+        self._stream = stream
+        self._bar: Any = None
+        self._list_name = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, list_name: str, done: int, total: int) -> None:
+        if not self._is_shown:
+            return
+        if list_name != self._list_name:
+            self._start(list_name)
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
+
+    def _start(self, list_name: str) -> None:
+        from tqdm import tqdm  # noqa: PLC0415 - nothing to show, nothing to load
+
+        if self._bar is not None:
+            self._bar.close()
+        self._bar = tqdm(desc=f"{list_name:<14}", file=self._stream, unit="", leave=True)
+        self._list_name = list_name
+
+
+def render(report: SyncReport, *, dry_run: bool) -> list[str]:
+    """The summary table, and below it what a person should know."""
+    columns = ("seen", "created", "updated", "unchanged", "deleted", "skipped")
+    lines = [f"{'':<14}" + "".join(f"{name:>11}" for name in columns)]
+    for name, counts in report.counts.items():
+        values = counts.as_dict()
+        lines.append(f"{name:<14}" + "".join(f"{values[column]:>11,}" for column in columns))
+    lines.append("")
+    verb = "would be " if dry_run else ""
+    lines.append(
+        f"{report.outcome.replace('_', ' ')}: {report.linked:,} customers {verb}linked to users,"
+        f" {report.requests:,} requests in {report.seconds:.1f} s"
+    )
+    lines += [f"note: {note}" for note in report.notes]
+    lines += [f"problem: {problem}" for problem in report.problems]
+    if dry_run:
+        lines += _render_drift(report)
+    return lines
+
+
+def _render_drift(report: SyncReport) -> list[str]:
+    lines = []
+    for kind, count in sorted(report.drift_counts.items()):
+        lines.append(f"drift: {kind.replace('_', ' ')}: {count:,}")
+        shown = [drift for drift in report.drift if drift.kind == kind][:SHOWN_DRIFT]
+        for drift in shown:
+            known_as = f" (external id {drift.external_id})" if drift.external_id else ""
+            fields = f": {', '.join(drift.fields)}" if drift.fields else ""
+            lines.append(f"  {drift.list_name} {drift.id}{known_as}{fields}")
+        if count > len(shown):
+            lines.append(f"  and {count - len(shown):,} more")
+    return lines
+
+
+def _explain(error: PolarError) -> str:
+    """One line: what is wrong, and the fix."""
+    text = " ".join(str(error).split())
+    if isinstance(error, AuthenticationError):
+        return (
+            f"{text}. Set POLAR_ACCESS_TOKEN to an organization access token that is valid in"
+            " this POLAR_ENVIRONMENT."
+        )
+    if isinstance(error, PermissionDeniedError):
+        scopes = " or ".join(error.scopes) or "customers:read"
+        return f"{text}. Give the access token the scope {scopes}."
+    if isinstance(error, EndpointNotFoundError):
+        return f"{text}. Check POLAR_BASE_URL and POLAR_API_VERSION."
+    if isinstance(error, UnavailableError):
+        return f"{text}. What was read is in the mirror; go on later with --resume."
+    return text
+
+
+def _exit_code(error: PolarError) -> int:
+    if isinstance(error, SyncInProgressError):
+        return EXIT_INCOMPLETE
+    wrong = (
+        AuthenticationError,
+        ConfigurationError,
+        EndpointNotFoundError,
+        OrganizationMismatchError,
+        PermissionDeniedError,
+    )
+    return EXIT_CONFIGURATION if isinstance(error, wrong) else EXIT_INCOMPLETE
