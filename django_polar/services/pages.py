@@ -168,8 +168,8 @@ class Outcome(NamedTuple, Generic[T, R]):
 
 def requests_in_flight(requests_per_minute: int) -> int:
     """Enough to use the budget up at the assumed latency, and no more."""
-    needed = requests_per_minute / 60 * ASSUMED_LATENCY.total_seconds()
-    return max(2, min(MAX_IN_FLIGHT, math.ceil(needed)))
+    needed = math.ceil(requests_per_minute * ASSUMED_LATENCY / timedelta(minutes=1))
+    return max(2, min(MAX_IN_FLIGHT, needed))
 
 
 @contextmanager

@@ -1,0 +1,141 @@
+"""What the three lists of the state have in common: how they are asked for and taken in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from django_polar.exceptions import PayloadError
+from django_polar.payloads import (
+    ACTIVE_SUBSCRIPTION_STATUSES,
+    BenefitGrantPayload,
+    CustomerMeterPayload,
+    CustomerPayload,
+    Page,
+    SubscriptionListPayload,
+    decode,
+)
+
+from .sync_customers_list import take_customers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
+    from uuid import UUID
+
+    from django_polar.client import PolarClient
+
+    from .seen import SeenIds
+    from .sync_session import Session
+
+ID_BATCH: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class StateList:
+    """One of the three lists: how it is asked for, and in which orders."""
+
+    name: str
+    payload_type: Any
+    fetch: Callable[[PolarClient], Callable[..., bytes]]
+    filters: dict[str, Any]
+    orders: tuple[tuple[str, ...], ...]
+    key: Callable[[Any], Any]
+    """What rows have in common that the first order does not tell apart, or more rows than that."""
+
+
+STATE_LISTS: Final = (
+    StateList(
+        "subscriptions",
+        SubscriptionListPayload,
+        lambda client: client.subscriptions.fetch_page,
+        {"status": ACTIVE_SUBSCRIPTION_STATUSES},
+        (
+            ("started_at", "customer", "product", "current_period_end"),
+            ("customer", "product", "started_at", "amount"),
+            ("-current_period_end", "-customer", "product"),
+        ),
+        lambda item: item.started_at,
+    ),
+    StateList(
+        "benefits",
+        BenefitGrantPayload,
+        lambda client: client.benefit_grants.fetch_page,
+        {"is_granted": True},
+        (
+            ("created_at", "granted_at"),
+            ("granted_at", "-created_at"),
+            ("-created_at", "-granted_at"),
+        ),
+        lambda item: (item.created_at, item.granted_at),
+    ),
+    StateList(
+        "meters",
+        CustomerMeterPayload,
+        lambda client: client.customer_meters.fetch_page,
+        {},
+        (
+            # A customer has a meter once, so the last two break every tie.
+            ("created_at", "customer_id", "meter_id"),
+            ("customer_id", "meter_id", "created_at"),
+            ("-created_at", "-customer_id", "-meter_id"),
+        ),
+        lambda item: (item.created_at, item.customer_id, item.meter_id),
+    ),
+)
+
+
+def take_items(
+    session: Session,
+    state_list: StateList,
+    content: Page[Any],
+    seen: SeenIds,
+    observed_at: datetime,
+) -> None:
+    items = [item for item in content.items if item.is_active]
+    changes, unknown = session.target.items(
+        state_list.name, items, [item.customer_id for item in items], observed_at=observed_at
+    )
+    if unknown:
+        newcomers = _read_embedded_customers(
+            session, [item for item in items if item.customer_id in unknown]
+        )
+        take_customers(session, newcomers, observed_at)
+        arrived = {customer.id for customer in newcomers}
+        late = [item for item in items if item.customer_id in arrived]
+        more, _ = session.target.items(
+            state_list.name, late, [item.customer_id for item in late], observed_at=observed_at
+        )
+        changes.barred = [id_ for id_ in changes.barred if id_ not in {i.id for i in late}]
+        changes.created += more.created
+    session.count(state_list.name, changes)
+    session.note_problems(content.problems, seen, state_list.name)
+
+
+def _read_embedded_customers(session: Session, items: Iterable[Any]) -> list[CustomerPayload]:
+    """Customers that came after their list was read: each item carries its own."""
+    found: dict[UUID, CustomerPayload] = {}
+    for item in items:
+        if item.customer_id in found or not bytes(item.customer):
+            continue
+        try:
+            customer = decode(item.customer, CustomerPayload)
+        except PayloadError as error:
+            session.report.problem(f"customers: {item.customer_id} was skipped: {error}")
+            continue
+        is_ours = session.organization_id in (None, customer.organization_id)
+        if customer.deleted_at is None and is_ours and not session.is_erased(customer):
+            found[customer.id] = customer
+    return list(found.values())
+
+
+def iter_ids(rows: Any) -> Iterator[list[UUID]]:
+    """Primary keys in chunks, each read by key so that nothing is held open."""
+    after: UUID | None = None
+    while True:
+        chunk = rows if after is None else rows.filter(pk__gt=after)
+        ids = list(chunk.order_by("pk").values_list("pk", flat=True)[:ID_BATCH])
+        if not ids:
+            return
+        yield ids
+        after = ids[-1]
