@@ -212,7 +212,7 @@ class PostgreSQLStatements(Statements):
             f"UPDATE {self.customers} SET {self.user_column} = new.user_id"
             " FROM json_to_recordset(%s::json) AS"
             f" new(id uuid, user_id {self.user_field.db_type(connection)})"
-            f" WHERE {self.customers}.id = new.id AND {self.user_column} IS NULL"
+            f" WHERE {self.customers}.id = new.id AND {self.customers}.{self.user_column} IS NULL"
             f" AND {self.customers}.deleted_at IS NULL"
         )
 
