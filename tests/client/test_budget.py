@@ -192,6 +192,7 @@ def test_clients_with_one_token_on_one_server_share_a_budget():
     assert shared_budget(5, "memory://", token, "http://polar.test") is one
     assert shared_budget(5, "memory://", token, "http://other.test") is not one
     assert token not in one.name
+    assert shared_budget(5, "memory://", token, "http://other.test").name != one.name
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nonsense://:secret@host", "async+memory://"])

@@ -150,7 +150,7 @@ def test_redirects_are_not_followed(polar, server, status):
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504, 520])
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 520, 408])
 def test_a_failing_server_is_unavailable_whatever_its_page_says(polar, server, status):
     error = get(polar, server, httpx.Response(status, html="<h1>Bad Gateway</h1>"))
 

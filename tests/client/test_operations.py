@@ -7,6 +7,7 @@ import pytest
 
 from django_polar import payloads
 from django_polar.client import PolarClient
+from django_polar.exceptions import PayloadError
 
 from .server import CUSTOMER_ID, OTHER_ID, customer, ok, page, session
 
@@ -249,6 +250,15 @@ def test_portal_operations_carry_the_customers_token_and_not_ours(
     assert server.requests[0].headers["authorization"] == "Bearer polar_cst_token"
 
 
+def test_the_customers_token_is_used_for_that_request_only(polar, server):
+    server.answer(page(), ok(customer()))
+
+    polar.wallets.list("polar_cst_token")
+    polar.customers.get(CUSTOMER_ID)
+
+    assert server.requests[1].headers["authorization"] == "Bearer polar_oat_secret"
+
+
 def test_every_request_names_token_version_and_sender(polar, server):
     server.answer(ok(customer()))
 
@@ -311,6 +321,15 @@ def test_iter_walks_all_pages_in_a_stable_order(polar, server, name):
 
     assert [r.url.params["page"] for r in server.requests] == ["1", "2", "3"]
     assert len(server.requests[0].url.params.get_list("sorting")) > 1
+
+
+def test_iter_says_that_an_item_cannot_be_read_after_those_that_can(polar, server):
+    server.answer(page({"id": OTHER_ID}, customer()))
+    customers = polar.customers.iter()
+
+    assert str(next(customers).id) == CUSTOMER_ID
+    with pytest.raises(PayloadError, match="created_at: missing"):
+        next(customers)
 
 
 def test_iter_ends_with_an_empty_list_after_one_request(polar, server):
