@@ -126,7 +126,7 @@ class Connection:
         self._last_date = date
         try:
             latest = parsedate_to_datetime(date) + timedelta(seconds=1)
-        except ValueError:
+        except (ValueError, OverflowError):
             return  # no date, so nothing to learn
         if latest.tzinfo is not None:
             self._clock_lead = max(self._clock_lead, datetime.now(UTC) - latest)

@@ -176,6 +176,7 @@ def test_too_many_requests_says_how_long_to_wait(polar, server):
         ("inf", timedelta(days=1)),
         ("nan", None),
         ("soon", None),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
         ("", None),
         (format_datetime(datetime(2001, 1, 1, tzinfo=UTC), usegmt=True), timedelta(0)),
         ("Mon, 01 Jan 2001 00:00:00", timedelta(0)),

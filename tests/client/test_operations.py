@@ -1,5 +1,7 @@
 """Every operation asks its endpoint, the way Polar documents it, and reads the answer."""
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from uuid import UUID
 
 import httpx
@@ -365,3 +367,36 @@ def make_client(server, token, organization_id):
     return PolarClient(
         token, organization_id=organization_id, transport=httpx.MockTransport(server)
     )
+
+
+def test_the_servers_time_is_behind_ours_by_as_much_as_its_answers_say(polar, server):
+    early = datetime.now(UTC) - timedelta(minutes=10)
+    server.answer(httpx.Response(200, json=customer(), headers={"date": http_date(early)}))
+
+    polar.customers.get(CUSTOMER_ID)
+
+    assert abs(datetime.now(UTC) - timedelta(minutes=10) - polar.server_time()) < timedelta(
+        seconds=5
+    )
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "",
+        "soon",
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "Mon, 01 Jan 2001 00:00:00",
+    ],
+)
+def test_a_date_that_says_nothing_leaves_our_own_time(polar, server, date):
+    server.answer(httpx.Response(200, json=customer(), headers={"date": date}))
+
+    polar.customers.get(CUSTOMER_ID)
+
+    assert abs(datetime.now(UTC) - polar.server_time()) < timedelta(seconds=5)
+
+
+def http_date(moment):
+    return format_datetime(moment, usegmt=True)
