@@ -191,7 +191,7 @@ def _open_storage(url: str) -> Storage:
         # Not the address itself, which the original message quotes: it may carry a password.
         raise ConfigurationError(
             f"the rate limit storage {url.split('://', 1)[0]}:// cannot be used"
-            f" ({type(error).__name__})"
+            f" ({type(error).__name__}); is its library installed?"
         ) from None
     if not isinstance(storage, Storage):
         raise ConfigurationError("the rate limit storage must not be an async one")

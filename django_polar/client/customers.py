@@ -51,8 +51,8 @@ STABLE_ORDER: Final = ("created_at", "email")
 # Orders to look for one customer in. A page walk may skip rows that others are deleted around.
 _SEARCH_ORDERS: Final = (STABLE_ORDER, ("-created_at", "email"), ("email", "created_at"))
 
-# Base URLs of servers that have dropped the balance endpoint. They do not bring it back.
-_without_balance: set[str] = set()
+servers_without_balance: set[str] = set()
+"""Base URLs of servers that have dropped the balance endpoint. They do not bring it back."""
 
 
 class CustomerFilters(TypedDict, total=False):
@@ -204,7 +204,7 @@ class Customers(Resource):
             NotFoundError: there is no such customer.
             InvalidRequestError: ``error.has("member_id")``: it is a team customer.
         """
-        if self._connection.base_url not in _without_balance:
+        if self._connection.base_url not in servers_without_balance:
             try:
                 body = self._connection.fetch(GET_BALANCE, path={"id": id})
             except EndpointNotFoundError:
@@ -226,7 +226,7 @@ class Customers(Resource):
                 ) from error
             raise
         # Not earlier: with an unknown API version every endpoint is missing.
-        _without_balance.add(self._connection.base_url)
+        servers_without_balance.add(self._connection.base_url)
         amounts: dict[str, int] = {}
         for wallet in self._wallets.iter(session.token):
             currency = wallet.currency.lower()

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from .customers import servers_without_balance
 from .defaults import find_defaults
 from .polar import DEFAULT_MAX_ATTEMPTS, DEFAULT_MAX_WAIT, PolarClient
 
@@ -69,11 +70,14 @@ def override_transport(
 ) -> Iterator[None]:
     """Lead every client of ``polar_client()`` through ``transport``, in all threads.
 
-    For tests: by default there is no budget, and nobody waits between attempts.
+    For tests: by default there is no budget, and nobody waits between attempts. What was learned
+    of a server is forgotten, because the next test has another one at the same address.
     """
     override = _Override(transport, budget, sleep)
     _overrides.append(override)
+    servers_without_balance.clear()
     try:
         yield
     finally:
         _overrides.remove(override)
+        servers_without_balance.clear()

@@ -70,7 +70,7 @@ def test_what_cannot_be_encoded_is_refused_without_being_quoted(polar, server):
         with pytest.raises(InvalidRequestError) as caught:
             call()
         assert "half" not in str(caught.value)
-        assert caught.value.__suppress_context__
+        assert caught.value.__cause__ is None
     assert server.requests == []
 
 
@@ -124,6 +124,18 @@ def test_rows_missed_by_the_walk_are_looked_for_in_another_order(polar, server):
     server.answer(
         page(customer(OTHER_ID, external_id="a/bb"), total_count=2),
         page(customer(external_id="a/b"), total_count=2),
+        ok(customer(external_id="a/b")),
+    )
+
+    assert polar.customers.get_external("a/b").external_id == "a/b"
+
+
+def test_rows_met_twice_do_not_make_a_walk_complete(polar, server):
+    other = customer(OTHER_ID, external_id="a/bb")
+    server.answer(
+        page(other, total_count=2, max_page=2),
+        page(other, total_count=2, max_page=2),
+        page(customer(external_id="a/b"), total_count=2, max_page=2),
         ok(customer(external_id="a/b")),
     )
 

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from django_polar.client import PolarClient
-from django_polar.client.customers import _without_balance
+from django_polar.client.customers import servers_without_balance
 from django_polar.exceptions import EndpointNotFoundError, InvalidRequestError, NotFoundError
 
 from .server import CUSTOMER_ID, NO_ROUTE, NOT_FOUND, OTHER_ID, ok, page, session
@@ -14,9 +14,9 @@ ENDPOINT_GONE = httpx.Response(404, json=NO_ROUTE, headers={"polar-version": "20
 
 @pytest.fixture(autouse=True)
 def _forget_servers():
-    _without_balance.clear()
+    servers_without_balance.clear()
     yield
-    _without_balance.clear()
+    servers_without_balance.clear()
 
 
 def wallet(balance, currency="usd"):
@@ -94,7 +94,7 @@ def test_nothing_is_remembered_of_a_server_that_has_no_endpoint_at_all(polar, se
     with pytest.raises(EndpointNotFoundError):
         polar.customers.get_balance(CUSTOMER_ID)
 
-    assert not _without_balance
+    assert not servers_without_balance
 
 
 def test_an_unknown_customer_is_not_found_on_an_old_server(polar, server):

@@ -15,6 +15,7 @@ from django_polar.client import PolarClient, RequestBudget
 from django_polar.client import budget as budget_module
 from django_polar.client.budget import shared_budget
 from django_polar.exceptions import ConfigurationError, RateLimitError
+from tests.servers import REDIS_URL
 
 from .server import CUSTOMER_ID, customer, ok
 
@@ -192,6 +193,7 @@ def test_clients_with_one_token_on_one_server_share_a_budget():
     assert shared_budget(5, "memory://", token, "http://polar.test") is one
     assert shared_budget(5, "memory://", token, "http://other.test") is not one
     assert token not in one.name
+    assert shared_budget(5, "memory://", token, "http://other.test").name != one.name
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nonsense://:secret@host", "async+memory://"])
@@ -202,6 +204,7 @@ def test_a_storage_that_cannot_be_used_is_a_configuration_error(url):
 
 
 def test_a_storage_that_is_down_stops_nobody_and_is_reported_once(caplog):
+    pytest.importorskip("redis")
     budget = RequestBudget(1, "redis://:secret@127.0.0.1:1/0")
 
     take(budget, 3)
@@ -223,7 +226,7 @@ def test_processes_share_a_budget_through_redis():
         "from datetime import timedelta\n"
         "from django_polar.client import RequestBudget\n"
         "from django_polar.exceptions import RateLimitError\n"
-        f"budget = RequestBudget(10, 'redis://127.0.0.1:6379/0', name={name!r})\n"
+        f"budget = RequestBudget(10, {REDIS_URL!r}, name={name!r})\n"
         "passed = 0\n"
         "try:\n"
         "    for _ in range(7):\n"
@@ -244,8 +247,8 @@ def test_processes_share_a_budget_through_redis():
 @pytest.mark.services("Redis")
 def test_a_pause_reaches_other_processes_through_redis():
     name = uuid4().hex
-    one = RequestBudget(10, "redis://127.0.0.1:6379/0", name=name)
-    other = RequestBudget(10, "redis://127.0.0.1:6379/0", name=name)
+    one = RequestBudget(10, REDIS_URL, name=name)
+    other = RequestBudget(10, REDIS_URL, name=name)
 
     one.pause(timedelta(seconds=30))
 

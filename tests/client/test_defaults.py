@@ -166,6 +166,15 @@ def test_other_servers_have_none_unless_the_settings_say_so():
     assert limited.budget_for("http://127.0.0.1:8000").requests_per_minute == 7
 
 
+def test_a_server_in_this_process_has_no_limit_unless_one_is_handed_in(server):
+    transport = httpx.MockTransport(server)
+    budget = RequestBudget(7)
+
+    assert PolarClient("polar_oat_x", transport=transport)._connection._budget is None
+    limited = PolarClient("polar_oat_x", transport=transport, budget=budget)
+    assert limited._connection._budget is budget
+
+
 def test_clients_from_the_settings_share_a_budget(settings):
     settings.POLAR_REQUESTS_PER_MINUTE = 7
 
@@ -225,9 +234,16 @@ def test_an_override_may_bring_a_budget(server):
     budget = RequestBudget(1)
 
     with override_transport(httpx.MockTransport(server), budget=budget):
-        polar_client(bulk=True).customers.get(CUSTOMER_ID)
+        polar_client().customers.get(CUSTOMER_ID)
         with pytest.raises(RateLimitError):
             polar_client().customers.get(CUSTOMER_ID)
+
+
+def test_bulk_clients_of_an_override_use_their_share(server):
+    budget = RequestBudget(10)
+
+    with override_transport(httpx.MockTransport(server), budget=budget):
+        assert polar_client(bulk=True)._connection._budget._whole is budget
 
 
 def test_closing_a_client_leaves_a_transport_that_was_handed_in_open(server):

@@ -150,7 +150,7 @@ def test_redirects_are_not_followed(polar, server, status):
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504, 520])
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 520, 408])
 def test_a_failing_server_is_unavailable_whatever_its_page_says(polar, server, status):
     error = get(polar, server, httpx.Response(status, html="<h1>Bad Gateway</h1>"))
 
@@ -176,6 +176,7 @@ def test_too_many_requests_says_how_long_to_wait(polar, server):
         ("inf", timedelta(days=1)),
         ("nan", None),
         ("soon", None),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
         ("", None),
         (format_datetime(datetime(2001, 1, 1, tzinfo=UTC), usegmt=True), timedelta(0)),
         ("Mon, 01 Jan 2001 00:00:00", timedelta(0)),

@@ -1,5 +1,7 @@
 """Every operation asks its endpoint, the way Polar documents it, and reads the answer."""
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from uuid import UUID
 
 import httpx
@@ -7,6 +9,7 @@ import pytest
 
 from django_polar import payloads
 from django_polar.client import PolarClient
+from django_polar.exceptions import PayloadError
 
 from .server import CUSTOMER_ID, OTHER_ID, customer, ok, page, session
 
@@ -249,6 +252,15 @@ def test_portal_operations_carry_the_customers_token_and_not_ours(
     assert server.requests[0].headers["authorization"] == "Bearer polar_cst_token"
 
 
+def test_the_customers_token_is_used_for_that_request_only(polar, server):
+    server.answer(page(), ok(customer()))
+
+    polar.wallets.list("polar_cst_token")
+    polar.customers.get(CUSTOMER_ID)
+
+    assert server.requests[1].headers["authorization"] == "Bearer polar_oat_secret"
+
+
 def test_every_request_names_token_version_and_sender(polar, server):
     server.answer(ok(customer()))
 
@@ -313,6 +325,15 @@ def test_iter_walks_all_pages_in_a_stable_order(polar, server, name):
     assert len(server.requests[0].url.params.get_list("sorting")) > 1
 
 
+def test_iter_says_that_an_item_cannot_be_read_after_those_that_can(polar, server):
+    server.answer(page({"id": OTHER_ID}, customer()))
+    customers = polar.customers.iter()
+
+    assert str(next(customers).id) == CUSTOMER_ID
+    with pytest.raises(PayloadError, match="created_at: missing"):
+        next(customers)
+
+
 def test_iter_ends_with_an_empty_list_after_one_request(polar, server):
     server.answer(page(total_count=0, max_page=0))
 
@@ -346,3 +367,36 @@ def make_client(server, token, organization_id):
     return PolarClient(
         token, organization_id=organization_id, transport=httpx.MockTransport(server)
     )
+
+
+def test_the_servers_time_is_behind_ours_by_as_much_as_its_answers_say(polar, server):
+    early = datetime.now(UTC) - timedelta(minutes=10)
+    server.answer(httpx.Response(200, json=customer(), headers={"date": http_date(early)}))
+
+    polar.customers.get(CUSTOMER_ID)
+
+    assert abs(datetime.now(UTC) - timedelta(minutes=10) - polar.server_time()) < timedelta(
+        seconds=5
+    )
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "",
+        "soon",
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "Mon, 01 Jan 2001 00:00:00",
+    ],
+)
+def test_a_date_that_says_nothing_leaves_our_own_time(polar, server, date):
+    server.answer(httpx.Response(200, json=customer(), headers={"date": date}))
+
+    polar.customers.get(CUSTOMER_ID)
+
+    assert abs(datetime.now(UTC) - polar.server_time()) < timedelta(seconds=5)
+
+
+def http_date(moment):
+    return format_datetime(moment, usegmt=True)

@@ -170,12 +170,15 @@ def test_an_export_arrives_in_chunks():
     assert sum(map(len, chunks)) == 50 * 1024
 
 
-@pytest.mark.parametrize(("no_proxy", "proxied"), [("", True), ("polar.test", False)])
+@pytest.mark.parametrize(
+    ("scheme", "no_proxy", "proxied"),
+    [("http://", "", True), ("", "", True), ("http://", "polar.test", False)],
+)
 def test_the_environments_proxy_is_used_unless_it_excludes_the_server(
-    monkeypatch, no_proxy, proxied
+    monkeypatch, scheme, no_proxy, proxied
 ):
     with serving(found) as (server, url):
-        monkeypatch.setenv("http_proxy", url)
+        monkeypatch.setenv("http_proxy", url.replace("http://", scheme))
         monkeypatch.setenv("no_proxy", no_proxy)
         with PolarClient("polar_oat_x", base_url="http://polar.test", max_attempts=1) as polar:
             if proxied:

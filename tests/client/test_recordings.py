@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from django_polar.client import PolarClient
-from django_polar.client.customers import _without_balance
+from django_polar.client.customers import servers_without_balance
 from django_polar.exceptions import (
     AuthenticationError,
     EndpointNotFoundError,
@@ -96,9 +96,9 @@ UNSPEAKABLE = {
 
 @pytest.fixture(autouse=True)
 def _forget_servers():
-    _without_balance.clear()
+    servers_without_balance.clear()
     yield
-    _without_balance.clear()
+    servers_without_balance.clear()
 
 
 def expected_error(exchange):
