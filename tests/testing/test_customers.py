@@ -328,3 +328,21 @@ def test_the_export_has_every_customer_once(fake, http):
     exported = {row[0]: row[1] or None for row in rows[1:]}
     assert exported == {row["id"]: row["external_id"] for row in fake.customers.values()}
     assert list(exported) != list(fake.customers)
+
+
+def test_the_billing_name_follows_the_name_until_it_has_one_of_its_own(fake):
+    """A customer sets it in the portal."""
+    row = fake.add_customer(name="Ada")
+    assert fake.update_customer(row, name="Countess")["billing_name"] == "Countess"
+
+    fake.update_customer(row, billing_name="Ada L. GmbH")
+
+    assert fake.update_customer(row, name="Ada")["billing_name"] == "Ada L. GmbH"
+
+
+def test_customers_that_no_api_would_make_can_be_built(fake):
+    """Two with one external id: deleting one leaves the other found."""
+    first, second = (fake.add_customer(external_id="x") for _ in range(2))
+    fake.delete_customer(first)
+
+    assert fake.find_by_external_id("x") == second
