@@ -139,11 +139,16 @@ class FakePolar(World, Faults, Access):
         self.request_count = 0
 
     def on_request(self, callback: Callable[[Request], object]) -> None:
-        """Call before every request is handled."""
+        """Call before every request is handled. Nobody else is served meanwhile, so a callback
+        changes this object and makes no request over HTTP.
+        """
         self._on_request.append(callback)
 
     def between_pages(self, callback: Callable[[str, int], object]) -> None:
-        """Call with the list's name and the page after every page that is not the last."""
+        """Call with the list's name and the page after every page that is not the last.
+
+        For what other people do during a walk; as in ``on_request``, without HTTP.
+        """
         self._between_pages.append(callback)
 
     def page_was_served(self, list_name: str, page: int, max_page: int) -> None:

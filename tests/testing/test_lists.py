@@ -231,3 +231,14 @@ def test_a_fraction_of_zero_sorts_as_zero(fake, http):
     sooner = fake.add_customer(created_at="2026-01-01T00:00:00Z", email="a@acme-mail.dev")
 
     assert walk(http, sorting="created_at") == [sooner["id"], later["id"]]
+
+
+def test_the_first_criterion_counts_most(fake, http):
+    """The second decides among those that the first leaves equal, in its own direction."""
+    rows = [
+        fake.add_customer(name=name, email=f"{letter}@acme-mail.dev")
+        for name, letter in (("Z", "a"), ("A", "b"), ("A", "c"), ("Z", "d"))
+    ]
+    order = [2, 1, 3, 0]
+
+    assert walk(http, sorting=["name", "-email"]) == [rows[index]["id"] for index in order]

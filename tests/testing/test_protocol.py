@@ -81,10 +81,10 @@ def test_each_kind_of_token_opens_its_own_doors(fake, http):
 
 def test_a_session_ends_with_its_hour_and_with_its_customer(fake, http):
     """Then its token is an invalid one."""
-    row = fake.add_customer()
-    expired = fake.add_session(row, lifetime=timedelta(seconds=-1))
-    orphaned = fake.add_session(row)
-    fake.delete_customer(row)
+    staying, leaving = fake.add_customer(), fake.add_customer()
+    expired = fake.add_session(staying, lifetime=timedelta(seconds=-1))
+    orphaned = fake.add_session(leaving)
+    fake.delete_customer(leaving)
 
     for token in (expired, orphaned):
         answered = http.get("/v1/customer-portal/customers/me", headers=bearer(token))
@@ -245,3 +245,17 @@ def test_requests_are_counted(fake, http):
 def test_the_old_prefix_still_works(http):
     """``/api/v1`` with a notice."""
     assert "x-polar-deprecation-notice" in http.get("/api/v1/customers/").headers
+
+
+def test_only_the_export_is_streamed_over_http(fake):
+    """Everything else says how long it is, and the connection is kept."""
+    fake.seed_world(500)
+    with fake.serve() as base_url, httpx.Client(base_url=base_url) as client:
+        page = client.get("/v1/customers/", headers=bearer(fake.token))
+        export = client.get("/v1/customers/export", headers=bearer(fake.token))
+
+    assert page.headers["content-length"] == str(len(page.content))
+    assert "transfer-encoding" not in page.headers
+    assert export.headers["transfer-encoding"] == "chunked"
+    assert "content-length" not in export.headers
+    assert len(export.text.splitlines()) > 500

@@ -6,6 +6,10 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
 
 from django_polar.exceptions import SignatureError
 from django_polar.signatures import verify
@@ -106,11 +110,11 @@ def test_deliveries_are_signed_compact_json(fake, scheme):
 
     deliveries = fake.deliver(receiver, secret=SECRET, scheme=scheme, path="/hook")
 
-    path, body, headers = receiver.received[0]
+    address, body, headers = receiver.received[0]
     assert verify(body, headers, secrets=[SECRET], now=datetime.now(UTC)) == receiver.ids[0]
     with pytest.raises(SignatureError):
         verify(body, headers, secrets=["other"], now=datetime.now(UTC))
-    assert (path, headers["content-type"]) == ("/hook", "application/json")
+    assert (address, headers["content-type"]) == ("/hook", "application/json")
     assert '"name":"Grüße 🚀"' in body.decode()
     assert [item.succeeded for item in deliveries] == [True, True]
     assert fake.deliveries == []
@@ -243,6 +247,25 @@ def test_deliveries_reach_a_url(fake):
 
     assert [item.status for item in deliveries] == [202, 202]
     assert bodies[0] == ("/hook?x=1", event.body)
+
+
+@csrf_exempt
+def receive(request):
+    signed = request.headers.get("webhook-signature", "").startswith("v1,")
+    return HttpResponse(status=202 if signed and json.loads(request.body) else 403)
+
+
+urlpatterns = [path("polar/webhook/", receive)]
+
+
+@pytest.mark.urls(__name__)
+def test_deliveries_reach_a_django_view_through_the_test_client(fake):
+    """At the path where the package's view usually is."""
+    fake.add_customer()
+
+    deliveries = fake.deliver(Client(enforce_csrf_checks=True), secret=SECRET)
+
+    assert [item.status for item in deliveries] == [202, 202]
 
 
 def test_nobody_listening_is_a_failure_without_a_status(fake):
