@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -12,9 +13,10 @@ from django_polar.testing import validation as check
 from django_polar.testing.access import RATE_WINDOW_SECONDS, Access
 from django_polar.testing.faults import ConnectionLostError, Faults, garbled
 from django_polar.testing.lists import Orders
+from django_polar.testing.records import CUSTOMER_STATE_KEYS
 from django_polar.testing.routes import ROUTES
 from django_polar.testing.webhooks import Webhooks
-from django_polar.testing.world import CUSTOMER_STATE_KEYS, World
+from django_polar.testing.world import World
 from django_polar.testing.wsgi import MAX_BODY, absolute_location, httpx_error, read_request
 
 if TYPE_CHECKING:
@@ -87,6 +89,8 @@ class FakePolar(World, Faults, Access):
         Faults.__init__(self)
         Access.__init__(self, rate_limit=rate_limit)
         self.webhooks = Webhooks(self)
+        # Apart from the ids' randomness: reading must not change what is made next.
+        self.disorder = random.Random(seed)  # noqa: S311  # repeatable, not secret
         if old_shapes:
             self.session_prefix = "polar_cst_"
         self.orders = Orders(seed)
@@ -135,11 +139,16 @@ class FakePolar(World, Faults, Access):
         self.request_count = 0
 
     def on_request(self, callback: Callable[[Request], object]) -> None:
-        """Call before every request is handled."""
+        """Call before every request is handled. Nobody else is served meanwhile, so a callback
+        changes this object and makes no request over HTTP.
+        """
         self._on_request.append(callback)
 
     def between_pages(self, callback: Callable[[str, int], object]) -> None:
-        """Call with the list's name and the page after every page that is not the last."""
+        """Call with the list's name and the page after every page that is not the last.
+
+        For what other people do during a walk; as in ``on_request``, without HTTP.
+        """
         self._between_pages.append(callback)
 
     def page_was_served(self, list_name: str, page: int, max_page: int) -> None:
@@ -207,7 +216,7 @@ class FakePolar(World, Faults, Access):
         state = dict(state)
         if not self.stable:
             for key in CUSTOMER_STATE_KEYS:
-                state[key] = self.random.sample(state[key], len(state[key]))
+                state[key] = self.disorder.sample(state[key], len(state[key]))
         if self.old_shapes:
             state = {key: value for key, value in state.items() if key not in _NEWER_FIELDS}
             state["avatar_url"] = state.pop("avatar_url")

@@ -342,7 +342,7 @@ def export_customers(polar: FakePolar, request: Request) -> Response:
     refuse_schema(check_uuids(request, "organization_id"))
     rows = list(polar.customers.values()) if is_own_organization(polar, request) else []
     if not polar.stable:
-        polar.random.shuffle(rows)
+        polar.disorder.shuffle(rows)
     headers = [
         ("content-disposition", 'attachment; filename="polar-customers.csv"'),
         ("content-type", "text/csv; charset=utf-8"),

@@ -26,6 +26,7 @@ ATTEMPTS = 10
 FAILED_EVENTS_BEFORE_DISABLING = 10
 DELIVERY_TIMEOUT_SECONDS = 10
 _KEPT_DELIVERIES = 10_000
+_KEPT_EVENTS = 10_000
 _SUCCESS = range(200, 300)
 
 
@@ -45,7 +46,8 @@ class Event:
     type: str
     created_at: str
     body: bytes
-    customer_id: str
+    #: The customer, subscription or grant that it is about.
+    subject_id: str
     modified_at: str | None = None
     succeeded: bool | None = None
     last_http_code: int | None = None
@@ -107,13 +109,8 @@ class Webhooks:
         if not self.listening or not self._subscribed(kind):
             return
         moment = self._world.clock.stamp()
-        body = json.dumps(
-            {"type": kind, "timestamp": moment, "data": data},
-            ensure_ascii=False,
-            separators=(",", ":"),
-        ).encode("utf-8", "surrogatepass")
-        customer_id = data["id"] if kind.startswith("customer.") else data["customer_id"]
-        event = Event(self._world.new_id(), kind, moment, body, customer_id)
+        body = _event_body(kind, moment, data)
+        event = Event(self._world.new_id(), kind, moment, body, subject_id=data["id"])
         self.events[event.id] = event
         self.pending.append(event)
 
@@ -124,7 +121,7 @@ class Webhooks:
     def redeliver(self, event_id: str) -> None:
         self.pending.append(self.events[event_id])
 
-    def deliver(
+    def deliver(  # noqa: PLR0913  # all by name, all optional
         self,
         target: str | Poster,
         *,
@@ -134,20 +131,27 @@ class Webhooks:
         shuffle: bool | int | None = None,
         repeat: int = 0,
         lose: float = 0.0,
+        late: bool = False,
         attempts: int = ATTEMPTS,
     ) -> list[Delivery]:
         """Send what is pending to a URL or, under ``path``, to a Django test client.
 
         ``shuffle`` is true, or a seed for an order of its own; ``repeat`` sends every event so
-        many times more; ``lose`` is the share that never arrives. Anything but a 2xx is tried
-        again, at once and up to ``attempts`` times, with the same ``webhook-id`` and a new
-        timestamp and signature. After ten failed events in a row the endpoint is disabled: the
-        rest is dropped and changes queue nothing until ``enable()``.
+        many times more; ``lose`` is the share that never arrives. ``late`` builds the payloads
+        only now, as a busy server does: what happened in between collapses, and
+        ``customer.created`` may show a deleted customer.
+
+        Anything but a 2xx is tried again, at once and up to ``attempts`` times, with the same
+        ``webhook-id`` and a new timestamp and signature. After ten failed events in a row the
+        endpoint is disabled: the rest is dropped and changes queue nothing until ``enable()``.
         """
         # True is an int: it must not become the seed 1.
         seed = self._world.random.random() if shuffle is True or shuffle is None else shuffle
         chance = random.Random(seed)  # noqa: S311  # repeatable, not secret
         events, self.pending = self.pending, []
+        if late:
+            for event in events:
+                self._render_again(event)
         schedule = [event for event in events if chance.random() >= lose] * (1 + repeat)
         if shuffle is not None and shuffle is not False:
             chance.shuffle(schedule)
@@ -156,6 +160,8 @@ class Webhooks:
             if not self.recording:
                 break
             sent.extend(self._deliver_event(event, target, path, secret, scheme, attempts))
+        for event_id in list(self.events)[:-_KEPT_EVENTS]:
+            del self.events[event_id]
         return sent
 
     def signed_headers(
@@ -200,6 +206,11 @@ class Webhooks:
             for endpoint in self.endpoints.values():
                 endpoint["enabled"] = False
 
+    def _render_again(self, event: Event) -> None:
+        moment = self._world.clock.stamp()
+        data = self._world.event_data(event.type, event.subject_id)
+        event.body = _event_body(event.type, moment, data)
+
     def _record(self, event: Event, status: int | None, text: str | None) -> Delivery:
         moment = timestamp(self._world.clock())
         delivery = Delivery(self._world.new_id(), moment, event, status, text)
@@ -215,6 +226,14 @@ class Webhooks:
             endpoint["enabled"] and kind in endpoint["events"]
             for endpoint in self.endpoints.values()
         )
+
+
+def _event_body(kind: str, moment: str, data: JSON) -> bytes:
+    return json.dumps(
+        {"type": kind, "timestamp": moment, "data": data},
+        ensure_ascii=False,
+        separators=(",", ":"),
+    ).encode("utf-8", "surrogatepass")
 
 
 class _Paused:

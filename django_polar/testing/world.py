@@ -1,24 +1,20 @@
-"""What the fake Polar knows, and how it changes. Nothing of HTTP."""
+"""How the fake Polar changes, and which webhooks that makes. Nothing of HTTP."""
 
 from __future__ import annotations
 
-import random
-import threading
 from typing import TYPE_CHECKING, Any
 
 from django_polar.testing import builders, catalog
-from django_polar.testing.clock import Clock
+from django_polar.testing.records import Records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from django_polar.testing.builders import JSON
     from django_polar.testing.webhooks import Webhooks
 
-CUSTOMER_STATE_KEYS = ("active_subscriptions", "granted_benefits", "active_meters")
 
-
-class World:
+class World(Records):
     """Customers and what belongs to them, of one organization.
 
     Methods that change something queue the webhooks that the real server would send. They take
@@ -27,98 +23,6 @@ class World:
     """
 
     webhooks: Webhooks
-
-    def __init__(self, *, organization_id: str, seed: int) -> None:
-        self.organization_id = organization_id
-        self.random = random.Random(seed)  # noqa: S311  # repeatable, not secret
-        self.clock = Clock()
-        self.lock = threading.RLock()
-        #: Live customers by id; deleted ones move to ``deleted_customers``.
-        self.customers: dict[str, JSON] = {}
-        self.deleted_customers: dict[str, JSON] = {}
-        self.subscriptions: dict[str, JSON] = {}
-        self.grants: dict[str, JSON] = {}
-        self.meters: dict[str, JSON] = {}
-        self.wallets: dict[str, JSON] = {}
-        self.payment_methods: dict[str, JSON] = {}
-        self.products: dict[str, JSON] = {}
-        self.benefits: dict[str, JSON] = {}
-        self.meter_definitions: dict[str, JSON] = {}
-        self.subscription_meters: dict[str, list[JSON]] = {}
-        #: Grows with every change, so that whoever caches knows when to look again.
-        self.version = 0
-        self._by_external_id: dict[str, str] = {}
-        self._by_email: dict[str, str] = {}
-        self._owned: dict[str, dict[str, list[str]]] = {
-            name: {} for name in ("subscriptions", "grants", "meters")
-        }
-
-    # Reading
-
-    def customer(self, customer: str | JSON) -> JSON:
-        """The customer's payload, deleted or not."""
-        customer_id = customer if isinstance(customer, str) else customer["id"]
-        return self.customers.get(customer_id) or self.deleted_customers[customer_id]
-
-    def find_by_external_id(self, external_id: str) -> JSON | None:
-        customer_id = self._by_external_id.get(external_id)
-        return self.customers[customer_id] if customer_id else None
-
-    def find_by_email(self, email: str) -> JSON | None:
-        customer_id = self._by_email.get(email.lower())
-        return self.customers[customer_id] if customer_id else None
-
-    def owned(self, kind: str, customer_id: str) -> Iterator[JSON]:
-        """The customer's ``subscriptions``, ``grants`` or ``meters``, oldest first."""
-        rows: dict[str, JSON] = getattr(self, kind)
-        return (rows[row_id] for row_id in self._owned[kind].get(customer_id, ()))
-
-    def subscription_payload(self, row: JSON) -> JSON:
-        return builders.embed_subscription(
-            row,
-            customer=self.customer(row["customer_id"]),
-            product=self.products[row["product_id"]],
-            meters=self.subscription_meters.get(row["id"]),
-        )
-
-    def grant_payload(self, row: JSON) -> JSON:
-        return builders.embed_grant(
-            row,
-            customer=self.customer(row["customer_id"]),
-            benefit=self.benefits[row["benefit_id"]],
-        )
-
-    def meter_payload(self, row: JSON) -> JSON:
-        return row | {
-            "customer": self.customer(row["customer_id"]),
-            "meter": self.meter_definitions[row["meter_id"]],
-        }
-
-    def state(self, customer: str | JSON) -> JSON:
-        """The customer's true state now, as ``GET /v1/customers/{id}/state`` would answer."""
-        row = self.customer(customer)
-        return builders.state_payload(
-            row,
-            subscriptions=[
-                item | {"meters": self.subscription_meters.get(item["id"], [])}
-                for item in self.owned("subscriptions", row["id"])
-            ],
-            grants=[
-                item | {"benefit": self.benefits[item["benefit_id"]]}
-                for item in self.owned("grants", row["id"])
-            ],
-            meters=list(self.owned("meters", row["id"])),
-        )
-
-    def truth(self) -> dict[str, JSON]:
-        """Every live customer's state by id, its lists ordered by id."""
-        states = {}
-        for customer_id in self.customers:
-            state = self.state(customer_id)
-            for key in CUSTOMER_STATE_KEYS:
-                state[key].sort(key=lambda item: item["id"])
-            states[customer_id] = state
-        return states
 
     # Customers
 
@@ -137,10 +41,15 @@ class World:
         """Sets ``fields``; ``modified_at`` moves only if one of them is new."""
         with self.lock:
             row = self.customers[self._id(customer)]
-            changes = {k: value for k, value in builders.plain(fields).items() if row[k] != value}
+            changes = {
+                name: value
+                for name, value in builders.plain(fields).items()
+                if row.get(name, ...) != value
+            }
             if changes:
                 self._unindex(row)
-                if "name" in changes and "billing_name" not in changes:
+                follows = row["billing_name"] == row["name"]
+                if "name" in changes and "billing_name" not in changes and follows:
                     changes["billing_name"] = changes["name"]
                 if "email" in changes:
                     changes["avatar_url"] = builders.avatar_url(changes["email"])
@@ -330,12 +239,6 @@ class World:
 
     # The rest
 
-    def new_id(self) -> str:
-        return builders.new_id(self.random)
-
-    def changed(self) -> None:
-        self.version += 1
-
     def _add(self, rows: dict[str, JSON], build: Callable[..., JSON], fields: JSON) -> JSON:
         with self.lock:
             row = build(**{"id": self.new_id(), "organization_id": self.organization_id} | fields)
@@ -350,11 +253,6 @@ class World:
         moment = fields.get("created_at") or self.clock.stamp()
         created = {"id": self.new_id(), "created_at": moment, "customer_id": self._id(customer)}
         return created | fields
-
-    def _own(self, kind: str, row: JSON) -> None:
-        getattr(self, kind)[row["id"]] = row
-        self._owned[kind].setdefault(row["customer_id"], []).append(row["id"])
-        self.changed()
 
     def _change(self, kind: str, thing: str | JSON, fields: JSON) -> JSON:
         rows: dict[str, JSON] = getattr(self, kind)
@@ -387,16 +285,4 @@ class World:
         return row
 
     def _queue_grant(self, kind: str, row: JSON) -> None:
-        payload = self.grant_payload(row)
-        user_id = payload.pop("user_id")
-        self.webhooks.queue(kind, payload | {"previous_properties": {}, "user_id": user_id})
-
-    def _index(self, row: JSON) -> None:
-        if row["external_id"] is not None:
-            self._by_external_id[row["external_id"]] = row["id"]
-        if row["email"] is not None:
-            self._by_email[row["email"].lower()] = row["id"]
-
-    def _unindex(self, row: JSON) -> None:
-        self._by_external_id.pop(row["external_id"] or "", None)
-        self._by_email.pop((row["email"] or "").lower(), None)
+        self.webhooks.queue(kind, self.event_data(kind, row["id"]))
