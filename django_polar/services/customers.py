@@ -24,9 +24,10 @@ from . import mirror, outbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from django_polar.client import PolarClient
-    from django_polar.payloads import CustomerPayload
+    from django_polar.payloads import CustomerPayload, CustomerStatePayload
 
 _TAKEN = "already exists"
 
@@ -51,10 +52,7 @@ def get_or_create_customer(user: Any, *, client: PolarClient | None = None) -> C
         except NotFoundError:
             payload = _create(polar, user, external_id)
             if not type(user)._base_manager.filter(pk=user.pk).exists():
-                # Deleted while Polar made the customer, which that deletion could not know of.
-                outbox.request_deletion(
-                    customer_id=payload.id, reason=CustomerDeletion.Reason.USER_DELETED
-                )
+                _undo_creation(payload)
     return take_in(payload, user)
 
 
@@ -93,16 +91,15 @@ def sync_customer(external_id: str, *, client: PolarClient | None = None) -> Cus
     """
     if CustomerDeletion.objects.filter(external_id=external_id, done_at=None).exists():
         return None
-    observed_at = mirror.utc_now()
     with use_client(client) as polar:
+        observed_at = polar.server_time()
         try:
             payload = polar.customers.get_state_external(external_id)
         except NotFoundError:
             gone = Customer.objects.live().filter(external_id=external_id)
             mirror.mark_deleted(list(gone.values_list("pk", flat=True)), deleted_at=observed_at)
             return None
-    mirror.apply_states([payload], observed_at=observed_at)
-    return Customer.objects.live().filter(pk=payload.id).first()
+    return _take_in_state(payload, observed_at)
 
 
 def refresh_state(external_id: str, *, client: PolarClient | None = None) -> CustomerState | None:
@@ -112,6 +109,25 @@ def refresh_state(external_id: str, *, client: PolarClient | None = None) -> Cus
     """
     customer = sync_customer(external_id, client=client)
     return CustomerState.objects.get(pk=customer.pk) if customer else None
+
+
+def refresh_customer(customer: Customer, *, client: PolarClient | None = None) -> Customer | None:
+    """``sync_customer`` for one of the mirror's, which need not have an external id."""
+    if customer.deleted_at is not None:
+        return None
+    with use_client(client) as polar:
+        observed_at = polar.server_time()
+        try:
+            payload = polar.customers.get_state(customer.pk)
+        except NotFoundError:
+            mirror.mark_deleted([customer.pk], deleted_at=observed_at)
+            return None
+    return _take_in_state(payload, observed_at)
+
+
+def _take_in_state(payload: CustomerStatePayload, observed_at: datetime) -> Customer | None:
+    mirror.apply_states([payload], observed_at=observed_at)
+    return Customer.objects.live().filter(pk=payload.id).first()
 
 
 def adopt_customer(conflict: LinkConflict, *, client: PolarClient | None = None) -> Customer:
@@ -174,6 +190,16 @@ def _create(client: PolarClient, user: Any, external_id: str) -> CustomerPayload
         if not error.has("email", _TAKEN):
             raise
         return _adopt(client, user, external_id, str(fields.get("email", "")), error)
+
+
+def _undo_creation(payload: CustomerPayload) -> None:
+    """The user was deleted while Polar made the customer, too early for that deletion to know."""
+    mirror.record_deleted([payload], observed_at=payload.created_at)
+    outbox.request_deletion(
+        external_id=payload.external_id,
+        customer_id=payload.id,
+        reason=CustomerDeletion.Reason.USER_DELETED,
+    )
 
 
 def _adopt(

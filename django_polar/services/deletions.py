@@ -15,6 +15,7 @@ from django_polar.exceptions import NotFoundError, UnavailableError, UnexpectedR
 from django_polar.models import Customer, CustomerDeletion
 from django_polar.signals import customer_deleted
 
+from .mirror import record_deleted
 from .worker import work_through
 
 if TYPE_CHECKING:
@@ -57,9 +58,11 @@ def _make_gone(client: PolarClient, deletion: CustomerDeletion) -> CustomerDelet
     customer = _find(client, deletion)
     if customer is None:
         return CustomerDeletion.Outcome.NOT_FOUND
-    # Before it is used: the next worker has to find it if this one does not come back.
+    # Before it is used: the next worker has to find it if this one does not come back, and a
+    # sync must not mirror the person meanwhile.
     deletion.customer_id = customer.id
     deletion.save(update_fields=["customer_id"])
+    record_deleted([customer], observed_at=deletion.created_at)
     try:
         _delete(client, deletion, customer.id)
     except NotFoundError:

@@ -18,7 +18,7 @@ def make_user(**fields):
     number = next(_numbers)
     given = {
         "username": f"user{number}",
-        "email": f"user{number}@example.com",
+        "email": f"user{number}@ada.dev",
         "first_name": "Ada",
         "last_name": f"Lovelace {number}",
     }
@@ -32,7 +32,7 @@ def make_customer(user=None, *, save=True, **fields):
         "external_id": None if user is None else str(user.pk),
         "user": user,
         "type": "individual",
-        "email": getattr(user, "email", None) or "somebody@example.com",
+        "email": getattr(user, "email", None) or "somebody@ada.dev",
         "name": "Ada Lovelace",
         "created_at": MADE_AT,
         "synced_at": MADE_AT,
@@ -41,5 +41,6 @@ def make_customer(user=None, *, save=True, **fields):
     customer = Customer(**(given | fields))
     if save:
         customer.save(force_insert=True)
+        customer.refresh_from_db()
         CustomerState.objects.create(customer=customer, as_of=MADE_AT)
     return customer
