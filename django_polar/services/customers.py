@@ -156,6 +156,15 @@ def external_id_of(user: Any) -> str:
     return external_id
 
 
+def customer_fields_of(user: Any) -> dict[str, Any]:
+    """What ``POLAR_CUSTOMER_FIELDS`` gives."""
+    try:
+        return dict(settings.customer_fields(user))
+    except Exception as error:  # the project's code
+        # Not `from error`: what it says may be personal.
+        raise ConfigurationError(f"POLAR_CUSTOMER_FIELDS failed ({type(error).__name__})") from None
+
+
 def take_in(payload: CustomerPayload, user: Any) -> Customer:
     """An answer about the user's customer into the mirror, linked to the user."""
     mirror.upsert_customers([payload], observed_at=mirror.utc_now())
@@ -180,7 +189,7 @@ def use_client(client: PolarClient | None) -> Iterator[PolarClient]:
 
 
 def _create(client: PolarClient, user: Any, external_id: str) -> CustomerPayload:
-    fields = dict(settings.customer_fields(user))
+    fields = customer_fields_of(user)
     try:
         return client.customers.create(**fields, external_id=external_id)
     except InvalidRequestError as error:

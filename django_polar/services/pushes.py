@@ -11,7 +11,7 @@ from django_polar.conf import settings
 from django_polar.exceptions import CustomerConflictError, NotFoundError
 from django_polar.models import Customer, CustomerPush
 
-from .customers import get_or_create_customer, update_customer
+from .customers import customer_fields_of, get_or_create_customer, update_customer
 from .worker import work_through
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def changed_values(user: Any, names: list[str]) -> dict[str, Any]:
     name is no reason to take away the name that the customer gave Polar.
     """
     customer = Customer.objects.live().for_user(user).first()
-    values = {name: settings.customer_fields(user).get(name) for name in names}
+    fields = customer_fields_of(user)
+    values = {name: fields.get(name) for name in names}
     return {
         name: value
         for name, value in values.items()
