@@ -160,7 +160,7 @@ def customer_fields_of(user: Any) -> dict[str, Any]:
     """What ``POLAR_CUSTOMER_FIELDS`` gives."""
     try:
         return dict(settings.customer_fields(user))
-    except Exception as error:  # the project's code
+    except Exception as error:  # noqa: BLE001 - the project's code
         # Not `from error`: what it says may be personal.
         raise ConfigurationError(f"POLAR_CUSTOMER_FIELDS failed ({type(error).__name__})") from None
 
