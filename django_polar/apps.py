@@ -12,4 +12,6 @@ class DjangoPolarConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401, PLC0415 - registers the system checks
+        from . import checks, receivers  # noqa: F401, PLC0415 - checks register themselves
+
+        receivers.connect()

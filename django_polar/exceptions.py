@@ -37,6 +37,14 @@ class SyncInProgressError(MirrorError):
     """Another full sync is running. Wait for it, or for its lease to run out."""
 
 
+class CustomerConflictError(MirrorError):
+    """A customer with the user's email exists and is not the user's. A person has to decide."""
+
+
+class DeletionPendingError(MirrorError):
+    """The customer is being deleted at Polar. Try again when that is done."""
+
+
 class APIError(PolarError):
     """Polar did not do what was asked.
 

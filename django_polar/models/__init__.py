@@ -11,6 +11,7 @@ from .queues import (
 )
 from .state import ActiveMeter, ActiveSubscription, CustomerState, GrantedBenefit, StateItem
 from .sync_run import SyncCheckpoint, SyncRun
+from .user_deletion import users_deleted
 
 __all__ = [
     "ActiveMeter",
@@ -29,4 +30,5 @@ __all__ = [
     "SyncRun",
     "WebhookEvent",
     "queues",
+    "users_deleted",
 ]

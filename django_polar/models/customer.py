@@ -9,6 +9,7 @@ from django.db import models
 
 from .fields import ExactCharField
 from .state import ActiveSubscription, GrantedBenefit
+from .user_deletion import set_null_and_tell
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -87,7 +88,7 @@ class Customer(models.Model):
     external_id = ExactCharField(max_length=EXTERNAL_ID_MAX_LENGTH, null=True, blank=True)
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL,
-        on_delete=models.SET_NULL,
+        on_delete=set_null_and_tell,
         null=True,
         blank=True,
         related_name="polar_customer",

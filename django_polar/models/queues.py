@@ -13,9 +13,7 @@ from .customer import EXTERNAL_ID_MAX_LENGTH
 from .fields import ExactCharField
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from django.db.models.manager import Manager
+    from collections.abc import Iterable, Sequence
 
 LEASE = timedelta(minutes=5)
 """How long a worker may be silent before somebody else takes its rows."""
@@ -51,32 +49,43 @@ class QueuedWorkQuerySet(models.QuerySet[W]):
         """Take up to ``limit`` due rows for this worker, until the lease runs out.
 
         Two workers never get the same row: rows are locked while they are marked where the
-        database can skip locked ones, and marked only if still unmarked where it cannot.
+        database can skip locked ones, and marked only if still unmarked everywhere. A row whose
+        worker fell silent comes with ``was_abandoned``.
         """
         now = timezone.now()
-        until = now + lease
-        connection = connections[self.db]
+        due = self.due(now)
+        if not connections[self.db].features.has_select_for_update_skip_locked:
+            # No transaction: SQLite refuses to turn one that has read into one that writes
+            # while others write.
+            return self._mark(due[:limit], now + lease)
         with transaction.atomic(using=self.db):
-            due = self.due(now)
-            if connection.features.has_select_for_update_skip_locked:
-                due = due.select_for_update(skip_locked=True)
-            claimed: list[W] = []
-            for row in due[:limit]:
-                unleased = self.model._base_manager.using(self.db).filter(
-                    pk=row.pk, leased_until=row.leased_until, done_at__isnull=True
-                )
-                if unleased.update(leased_until=until, attempts=models.F("attempts") + 1):
-                    row.leased_until = until
-                    row.attempts += 1
-                    claimed.append(row)
+            return self._mark(due.select_for_update(skip_locked=True)[:limit], now + lease)
+
+    def _mark(self, rows: Iterable[W], until: datetime) -> list[W]:
+        claimed: list[W] = []
+        for row in rows:
+            untouched = self.model._base_manager.using(self.db).filter(
+                pk=row.pk, attempts=row.attempts, leased_until=row.leased_until, done_at=None
+            )
+            if untouched.update(leased_until=until, attempts=row.attempts + 1):
+                row.was_abandoned = row.leased_until is not None
+                row.leased_until = until
+                row.attempts += 1
+                claimed.append(row)
         return claimed
+
+    def retry(self) -> int:
+        """A person wants these tried again, now, with all their attempts."""
+        return self.filter(done_at__isnull=True).update(
+            failed_at=None, leased_until=None, attempts=0, due_at=timezone.now()
+        )
 
 
 class QueuedWork(models.Model):
     """A row that is work: due, claimed, postponed, and in the end done or a person's."""
 
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    due_at = models.DateTimeField(default=timezone.now, db_index=True)
+    due_at = models.DateTimeField(default=timezone.now)
     leased_until = models.DateTimeField(null=True, blank=True, editable=False)
     attempts = models.PositiveIntegerField(default=0, editable=False)
     last_error = models.TextField(blank=True, editable=False)
@@ -85,8 +94,11 @@ class QueuedWork(models.Model):
         null=True, blank=True, editable=False, help_text="Since when it needs a person."
     )
 
+    was_abandoned = False
+    """Whether the worker that had this row before never said how it went. Set by ``claim``."""
+
     if TYPE_CHECKING:
-        objects: Manager[Any]
+        objects: Any
 
     class Meta:
         abstract = True
@@ -108,10 +120,12 @@ class QueuedWork(models.Model):
         *,
         after: timedelta | None = None,
         max_attempts: int | None = None,
+        counts: bool = True,
     ) -> None:
         """Due again later: after ``after``, or twice as long as the last time.
 
-        After ``max_attempts`` it is a person's.
+        After ``max_attempts`` it is a person's. ``counts=False`` is for what is no failure, such
+        as being asked to slow down.
         """
         if max_attempts is not None and self.attempts >= max_attempts:
             self.mark_failed(error)
@@ -120,23 +134,27 @@ class QueuedWork(models.Model):
         self.due_at = timezone.now() + max(delay, after or timedelta(0))
         self.leased_until = None
         self.last_error = describe(error)
-        self._save_life("due_at", "leased_until", "last_error")
+        self._let_go("due_at", "leased_until", "last_error", attempts=0 if counts else -1)
 
     def mark_done(self, **fields: Any) -> None:
         """The end. ``fields`` are saved along with it."""
-        self.done_at = timezone.now()
-        self.leased_until = None
-        self.last_error = ""
+        fields |= {
+            "done_at": timezone.now(),
+            "failed_at": None,
+            "leased_until": None,
+            "last_error": "",
+        }
         for name, value in fields.items():
             setattr(self, name, value)
-        self._save_life("done_at", "leased_until", "last_error", *fields)
+        # Not save(): the row may have gone with its user meanwhile.
+        type(self)._base_manager.filter(pk=self.pk).update(**fields)
 
     def mark_failed(self, error: object) -> None:
         """Stop trying and show it to a person."""
         self.failed_at = timezone.now()
         self.leased_until = None
         self.last_error = describe(error)
-        self._save_life("failed_at", "leased_until", "last_error")
+        self._let_go("failed_at", "leased_until", "last_error")
 
     def retry(self) -> None:
         """A person wants it tried again, now, with all its attempts."""
@@ -144,10 +162,13 @@ class QueuedWork(models.Model):
         self.leased_until = None
         self.attempts = 0
         self.due_at = timezone.now()
-        self._save_life("failed_at", "leased_until", "attempts", "due_at")
+        self.save(update_fields=["failed_at", "leased_until", "attempts", "due_at"])
 
-    def _save_life(self, *update_fields: str) -> None:
-        self.save(update_fields=list(update_fields))
+    def _let_go(self, *names: str, attempts: int = 0) -> None:
+        """Save, unless somebody else has taken the row since: the number of attempts tells."""
+        ours = type(self)._base_manager.filter(pk=self.pk, attempts=self.attempts, done_at=None)
+        self.attempts = max(self.attempts + attempts, 0)
+        ours.update(attempts=self.attempts, **{name: getattr(self, name) for name in names})
 
 
 def describe(error: object) -> str:
@@ -197,6 +218,7 @@ class CustomerDeletion(QueuedWork):
         verbose_name = "customer deletion"
         verbose_name_plural = "customer deletions"
         indexes = (
+            models.Index(fields=["done_at", "failed_at", "due_at"], name="polar_deletion_due"),
             models.Index(fields=["external_id"], name="polar_deletion_external_id"),
             models.Index(fields=["customer_id"], name="polar_deletion_customer_id"),
         )
@@ -225,6 +247,7 @@ class CustomerPush(QueuedWork):
     class Meta:
         verbose_name = "customer push"
         verbose_name_plural = "customer pushes"
+        indexes = (models.Index(fields=["done_at", "failed_at", "due_at"], name="polar_push_due"),)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.user_id}"
@@ -268,6 +291,10 @@ class WebhookEvent(QueuedWork):
     customer_id = models.UUIDField(
         null=True, blank=True, help_text="Of the customer it is about, if it is about one."
     )
+    # Erasing a person finds what arrived before the mirror knew the customer by this.
+    external_id = ExactCharField(
+        max_length=EXTERNAL_ID_MAX_LENGTH, null=True, blank=True, help_text="Of that customer."
+    )
     body = models.BinaryField(
         null=True, blank=True, help_text="The signed bytes; null once pruned or erased."
     )
@@ -279,7 +306,9 @@ class WebhookEvent(QueuedWork):
         verbose_name = "webhook event"
         verbose_name_plural = "webhook events"
         indexes = (
+            models.Index(fields=["done_at", "failed_at", "due_at"], name="polar_event_due"),
             models.Index(fields=["customer_id"], name="polar_event_customer_id"),
+            models.Index(fields=["external_id"], name="polar_event_external_id"),
             models.Index(fields=["received_at"], name="polar_event_received_at"),
         )
 

@@ -1,0 +1,71 @@
+"""The verbs, keyed by user or by external id.
+
+Importing this loads neither the HTTP client nor the payloads; using one of the names does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from .balances import get_balance
+    from .customers import (
+        adopt_customer,
+        delete_customer,
+        dismiss_conflict,
+        get_or_create_customer,
+        refresh_customer,
+        refresh_state,
+        sync_customer,
+        update_customer,
+    )
+    from .deletions import send_due_deletions
+    from .portal import create_portal_session
+    from .pushes import send_due_pushes
+    from .sync import sync_customers
+
+__all__ = [
+    "adopt_customer",
+    "create_portal_session",
+    "delete_customer",
+    "dismiss_conflict",
+    "get_balance",
+    "get_or_create_customer",
+    "refresh_customer",
+    "refresh_state",
+    "send_due_deletions",
+    "send_due_pushes",
+    "sync_customer",
+    "sync_customers",
+    "update_customer",
+]
+
+_MODULES: Final = {
+    "balances": ["get_balance"],
+    "customers": [
+        "adopt_customer",
+        "delete_customer",
+        "dismiss_conflict",
+        "get_or_create_customer",
+        "refresh_customer",
+        "refresh_state",
+        "sync_customer",
+        "update_customer",
+    ],
+    "deletions": ["send_due_deletions"],
+    "portal": ["create_portal_session"],
+    "pushes": ["send_due_pushes"],
+    "sync": ["sync_customers"],
+}
+_HOMES: Final = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,40 @@
+"""Tell whoever listens that a queue has work, once what was queued is committed.
+
+The work itself is rows in the database; a nudge that is lost costs time and nothing else. Knows
+nothing of Celery: ``receivers`` passes nudges on to it.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from django.db import connections, transaction
+from django.dispatch import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+work_queued = Signal()
+"""``queue``: a task of ours that has something to do. The sender is ``None``."""
+
+
+def nudge(queue: str, *, using: str) -> None:
+    """Send ``work_queued`` after the commit, once per transaction however much was queued."""
+    connection = connections[using]
+    send = _sender(queue)
+    # Only of this very savepoint: one queued in another may be rolled back with it.
+    savepoints = set(connection.savepoint_ids)
+    if not any(
+        waiting[1] is send and waiting[0] == savepoints for waiting in connection.run_on_commit
+    ):
+        transaction.on_commit(send, using=using)
+
+
+@cache
+def _sender(queue: str) -> Callable[[], None]:
+    return partial(_send, queue)
+
+
+def _send(queue: str) -> None:
+    work_queued.send(sender=None, queue=queue)
