@@ -18,7 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--polar-recordings",
         metavar="PATH",
         default=None,
-        help="a directory of exchanges recorded with a real Polar, to compare with",
+        help="a directory of exchanges recorded with a real Polar, to compare with; as =PATH",
     )
 
 
