@@ -51,7 +51,7 @@ def read_by_customers(session: Session, state_list: StateList) -> None:
     fetch = partial(_fetch_of, session.client, state_list)
     for outcome in session.reader.map(fetch, groups):
         for customer_ids, content, observed_at in outcome.result():
-            take_items(session, state_list, content, seen, observed_at)
+            take_items(session, state_list, content, observed_at)
             seen.add(ids_of(content.items, content.problems))
             if session.delete:
                 counts.deleted += _remove_of(

@@ -95,7 +95,7 @@ def _take_page(session: Session, page: FetchedPage, seen: SeenIds) -> None:
     session.skip("customers", erased)
     wanted = [payload for payload in content.items if payload.id not in erased]
     take_customers(session, wanted, page.observed_at)
-    session.note_problems(content.problems, seen, "customers")
+    session.note_problems(content.problems, "customers")
     ids = ids_of(content.items, content.problems)
     seen.add(ids)
     session.note_page(page.number, ids)

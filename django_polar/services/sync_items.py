@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from django_polar.client import PolarClient
 
-    from .seen import SeenIds
     from .sync_session import Session
 
 ID_BATCH: Final = 2000
@@ -89,7 +88,6 @@ def take_items(
     session: Session,
     state_list: StateList,
     content: Page[Any],
-    seen: SeenIds,
     observed_at: datetime,
 ) -> None:
     items = [item for item in content.items if item.is_active]
@@ -109,7 +107,7 @@ def take_items(
         changes.barred = [id_ for id_ in changes.barred if id_ not in {i.id for i in late}]
         changes.created += more.created
     session.count(state_list.name, changes)
-    session.note_problems(content.problems, seen, state_list.name)
+    session.note_problems(content.problems, state_list.name)
 
 
 def _read_embedded_customers(session: Session, items: Iterable[Any]) -> list[CustomerPayload]:

@@ -129,14 +129,12 @@ class Session:
         counts.skipped = self.skipped_count(list_name)
         counts.settle(seen)
 
-    def note_problems(self, problems: list[ItemProblem], seen: SeenIds, list_name: str) -> None:
-        """Items that could not be read: reported and skipped, and not taken for gone."""
+    def note_problems(self, problems: list[ItemProblem], list_name: str) -> None:
+        """Items that could not be read: reported and skipped."""
         for problem in problems:
             of = f" of {problem.id}" if problem.id else ""
             self.report.problem(f"{list_name}: an item{of} was skipped: {problem.error}")
-        ids = [problem.id for problem in problems if problem.id]
-        self.skip(list_name, ids)
-        seen.add(ids)
+        self.skip(list_name, [problem.id for problem in problems if problem.id])
 
     def _store_counts(self) -> None:
         self.count_requests()
@@ -145,5 +143,5 @@ class Session:
 
 
 def ids_of(items: list[Any], problems: list[ItemProblem]) -> list[UUID]:
-    """Every id of a page that could be read."""
+    """Every id of a page that could be read, so that a broken item is not taken for gone."""
     return [item.id for item in items] + [p.id for p in problems if p.id]

@@ -101,7 +101,7 @@ def _read_list(session: Session, state_list: StateList) -> None:
             _note_page(reading, content)
             if attempt == 0:
                 seams.note(page.number, content.items)
-            take_items(session, state_list, content, reading.seen, page.observed_at)
+            take_items(session, state_list, content, page.observed_at)
             session.note_page(page.number, ids_of(content.items, content.problems))
             session.progress(
                 state_list.name, min(page.number * limit, content.total_count), content.total_count
@@ -142,7 +142,7 @@ def _mend_seams(
         body, observed_at = outcome.result()
         content = decode_page(body, state_list.payload_type)
         _note_page(reading, content)
-        take_items(session, state_list, content, reading.seen, observed_at)
+        take_items(session, state_list, content, observed_at)
 
 
 def _note_page(reading: Reading, content: Page[Any]) -> None:

@@ -212,6 +212,7 @@ class TestMovingLists:
         assert len(pages_seen) == 3
         assert report.problems == []
         assert mirrored() == truth(polar)
+        assert report.notes == []  # a second walk was enough
 
 
 class TestFaults:
@@ -318,6 +319,26 @@ class TestFaults:
 
         assert report.outcome == "complete"
         assert Customer.objects.live().count() == 2
+
+    def test_a_customer_heard_of_since_is_not_gone(self, polar):
+        """A webhook may bring somebody whom the export, asked for before, does not have."""
+        for number in range(10):
+            polar.add_customer(email=f"c{number}@mail.dev")
+
+        def hear(list_name, done, total):
+            Customer.objects.get_or_create(
+                pk=UUID(int=5),
+                defaults={
+                    "organization_id": polar.organization_id,
+                    "created_at": timezone.now(),
+                    "synced_at": timezone.now() + timedelta(minutes=1),
+                },
+            )
+
+        report = sync_customers(progress=hear)
+
+        assert report.problems == []
+        assert Customer.objects.live().filter(pk=UUID(int=5)).exists()
 
     def test_an_export_that_cannot_be_read(self, polar):
         """Without the export the counts of a quiet list prove it."""
@@ -440,6 +461,18 @@ class TestLinks:
 
         assert report.problems == []
         assert not Customer.objects.exists()
+
+    def test_whose_deletion_is_asked_for_during_the_sync_is_forgotten(self, polar):
+        """Also a deletion that comes after the person's page was read."""
+        polar.add_customer(external_id="13", email="gone@mail.dev")
+
+        def ask(list_name, done, total):
+            CustomerDeletion.objects.get_or_create(external_id="13")
+
+        report = sync_customers(progress=ask)
+
+        assert report.problems == []
+        assert Customer.objects.get().email is None
 
 
 class TestRuns:
