@@ -10,7 +10,7 @@ PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-ch
 RUN = $(VENV)/bin/python
 
 # Recorded exchanges with Polar to check against: POLAR_RECORDINGS=PATH make test
-RECORDINGS = $(if $(POLAR_RECORDINGS),--polar-recordings $(POLAR_RECORDINGS))
+RECORDINGS = $(if $(POLAR_RECORDINGS),--polar-recordings=$(POLAR_RECORDINGS))
 # More for pytest: make test ARGS="-k webhook"
 ARGS ?=
 
