@@ -10,7 +10,6 @@ PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-ch
 RUN = $(VENV)/bin/python
 
 # Recorded exchanges with Polar to check against: POLAR_RECORDINGS=PATH make test
-# The equals sign counts: pytest would take PATH for a place of tests and lose its settings.
 RECORDINGS = $(if $(POLAR_RECORDINGS),--polar-recordings=$(POLAR_RECORDINGS))
 # More for pytest: make test ARGS="-k webhook"
 ARGS ?=
@@ -32,7 +31,7 @@ serve: $(VENV)/.base  ## The demo, left running with the Django admin until Ctrl
 test: $(VENV)/.test  ## Every test that needs no server, on SQLite, with coverage
 	@$(RUN) -m coverage erase
 	$(RUN) -m coverage run -m pytest $(RECORDINGS) $(ARGS)
-	@$(RUN) -m coverage report
+	@$(RUN) -m coverage report $(if $(ARGS),--fail-under=0)
 
 test-services: $(VENV)/.services  ## Every test, on PostgreSQL and MariaDB, with Redis and RabbitMQ
 	@$(RUN) -m tests.servers

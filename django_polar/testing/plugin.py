@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest.config.findpaths import determine_setup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="a directory of exchanges recorded with a real Polar, to compare with; as =PATH",
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
+    """Make ``--polar-recordings PATH`` mean the same as ``--polar-recordings=PATH``.
+
+    Before plugins are loaded pytest knows no options of theirs, takes PATH for the place of the
+    tests, and misses the configuration of the project that it was called in.
+    """
+    if "--polar-recordings" not in args or early_config.inipath is not None:
+        return
+    here = early_config.invocation_params.dir
+    root, path, values, ignored = determine_setup(
+        inifile=None, override_ini=None, args=[], rootdir_cmd_arg=None, invocation_dir=here
+    )
+    # There is no public way to tell pytest where its configuration is once it has looked.
+    config: Any = early_config
+    config._rootpath, config._inipath, config._inicfg = root, path, values  # noqa: SLF001
+    config._ignored_config_files = ignored  # noqa: SLF001
+    config._inicache.clear()  # noqa: SLF001
+    config._configure_python_path()  # noqa: SLF001
+    args[:] = [*early_config.getini("addopts"), *args]
 
 
 @pytest.fixture
