@@ -22,6 +22,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
+    """Refuse the one spelling of the option that would run the tests without their settings."""
+    if "--polar-recordings" in args and early_config.inipath is None:
+        raise pytest.UsageError(
+            "write --polar-recordings=PATH, with an equals sign: after a space pytest takes the"
+            " path for that of the tests and looks for its settings there"
+        )
+
+
 @pytest.fixture
 def polar() -> Iterator[FakePolar]:
     """A fresh fake Polar, and every client that the services make talks to it."""
