@@ -93,6 +93,15 @@ def test_billing_leads_to_polar(visitor, polar, mirror, capsys):
 
 
 @pytest.mark.django_db
+def test_billing_of_somebody_who_bought_nothing(visitor, polar):
+    """Whoever is no customer is shown the plans instead of the portal."""
+    response = visitor.post("/billing/", follow=True)
+
+    assert response.redirect_chain == [("/pricing/", 302)]
+    assert "not bought anything" in response.content.decode()
+
+
+@pytest.mark.django_db
 def test_billing_survives_an_outage(visitor, polar, mirror, capsys):
     """When Polar is down the visitor is told so, on the home page."""
     polar.add_customer(external_id="42", email="ada@example.com")

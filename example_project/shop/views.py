@@ -10,9 +10,9 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from django_polar.client import polar_client
-from django_polar.exceptions import PolarError
+from django_polar.exceptions import NotFoundError, PolarError
 from django_polar.models import Customer, SyncRun
+from django_polar.services import create_portal_session
 
 from .plans import PLANS
 
@@ -74,16 +74,12 @@ def members(request: HttpRequest) -> HttpResponse:
 @require_POST
 def billing(request: HttpRequest) -> HttpResponse:
     """To Polar's customer portal, through a session made for this visitor alone."""
-    customer = Customer.objects.for_user(request.user).first()
-    if customer is None:
+    home_url = request.build_absolute_uri(reverse("home"))
+    try:
+        session = create_portal_session(request.user, return_url=home_url)
+    except NotFoundError:
         messages.info(request, "You have not bought anything yet.")
         return redirect("pricing")
-    try:
-        with polar_client() as polar:
-            session = polar.customer_sessions.create(
-                customer_id=customer.pk,
-                return_url=request.build_absolute_uri(reverse("home")),
-            )
     except PolarError:
         messages.error(request, "Polar does not answer at the moment. Please try again.")
         return redirect("home")
