@@ -70,9 +70,9 @@ def run(options: argparse.Namespace, *, fake: bool) -> int:
     )
     first = sync("The first sync mirrors everything.")
     second = sync("The second one finds everything unchanged.")
-    say("A dry run looks for drift and finds none.")
-    say("$ manage.py polar_sync_customers --dry-run")
-    manage("polar_sync_customers", "--dry-run")
+    say("A dry run looks for drift.\n$ manage.py polar_sync_customers --dry-run")
+    # At the real Polar somebody may have bought something in the meantime.
+    manage("polar_sync_customers", "--dry-run", may_end_with=(0,) if fake else (0, 1))
     say("")
     if fake:
         check_counts(first, second)
@@ -243,10 +243,10 @@ def free_port(wanted: int) -> int:
     return port
 
 
-def manage(*arguments: str) -> None:
+def manage(*arguments: str, may_end_with: tuple[int, ...] = (0,)) -> None:
     """Run a management command as a person would, its output shown."""
     status = subprocess.run([sys.executable, MANAGE, *arguments], check=False).returncode  # noqa: S603 - ours
-    expect(status == 0, f"manage.py {' '.join(arguments)} ended with {status}")
+    expect(status in may_end_with, f"manage.py {' '.join(arguments)} ended with {status}")
 
 
 def say(text: str) -> None:
