@@ -36,8 +36,8 @@ def main() -> int:
     parser.add_argument("--serve", action="store_true", help="leave it running with the admin")
     parser.add_argument("--port", type=int, default=8000, help="of the site, if it is free")
     options = parser.parse_args()
-    # These unwind as Ctrl-C does, so that the servers are stopped with us.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # All unwind as Ctrl-C does, so that the servers are stopped with us.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
     try:

@@ -11,6 +11,7 @@ SECRET_KEY = os.environ.get("SECRET_KEY", "not a secret: this is a demo")
 DEBUG = True
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "testserver"]
 ROOT_URLCONF = "project.urls"
+TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
 LOGIN_REDIRECT_URL = "home"
