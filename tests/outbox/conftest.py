@@ -26,6 +26,9 @@ def database_on_disk(request, tmp_path, django_db_blocker):
         in_memory, name = connection.connection, connection.settings_dict["NAME"]
         connection.connection, connection.settings_dict["NAME"] = None, tmp_path / "test.sqlite3"
         try:
+            with connection.cursor() as cursor:
+                cursor.execute("PRAGMA journal_mode=WAL")
+                cursor.execute("PRAGMA synchronous=OFF")
             call_command("migrate", verbosity=0)
             yield
         finally:

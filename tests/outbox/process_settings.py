@@ -11,6 +11,9 @@ DATABASES = {
         "NAME": os.environ["PROCESS_DATABASE_NAME"],
     }
 }
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # A killed process loses nothing that it gave to the operating system, and disks are slow.
+    DATABASES["default"]["OPTIONS"] = {"init_command": "PRAGMA synchronous=OFF"}
 POLAR_ACCESS_TOKEN = os.environ["PROCESS_POLAR_TOKEN"]
 POLAR_BASE_URL = os.environ["PROCESS_POLAR_URL"]
 POLAR_REQUESTS_PER_MINUTE = 1_000_000
