@@ -10,7 +10,8 @@ from typing import Any, Final
 from celery import current_app, shared_task
 
 from .client import polar_client
-from .services import deletions, pushes
+from .exceptions import SyncInProgressError
+from .services import customers, deletions, pushes, sync
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,23 @@ def send_due_pushes() -> int:
     """Work through the outbox of creations and updates; how many are done now."""
     with polar_client() as client:
         return pushes.send_due_pushes(client)
+
+
+@shared_task(name="django_polar.sync_customer", ignore_result=True)
+def sync_customer(external_id: str) -> bool:
+    """Mirror one customer as Polar has it now; whether Polar has it."""
+    return customers.sync_customer(external_id) is not None
+
+
+@shared_task(name="django_polar.sync_customers", ignore_result=True)
+def sync_customers(*, resume: bool = True) -> dict[str, Any]:
+    """The full sync, going on with one that was killed. The summary, as ``--json`` prints it."""
+    try:
+        return sync.sync_customers(resume=resume).as_dict()
+    except SyncInProgressError as error:
+        # Beat is allowed to be faster than Polar.
+        logger.info("%s", error)
+        return {"outcome": "in_progress"}
 
 
 def enqueue(name: str, *args: Any) -> bool:

@@ -12,13 +12,13 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from django_polar.exceptions import NotFoundError, UnavailableError, UnexpectedResponseError
-from django_polar.models import Customer, CustomerDeletion
-from django_polar.signals import customer_deleted
+from django_polar.models import CustomerDeletion
 
 from .mirror import record_deleted
 from .worker import work_through
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from uuid import UUID
 
     from django_polar.client import PolarClient
@@ -27,20 +27,22 @@ if TYPE_CHECKING:
 _SEARCH_ORDER: Final = ("created_at", "email")
 
 
-def send_due_deletions(client: PolarClient, *, limit: int | None = None) -> int:
+def send_due_deletions(
+    client: PolarClient,
+    *,
+    limit: int | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> int:
     """Send what is due, each row by one worker at a time. Returns how many are done now."""
-    return work_through(CustomerDeletion, partial(_send, client), limit=limit)
+    return work_through(
+        CustomerDeletion, partial(_send, client), limit=limit, should_stop=should_stop
+    )
 
 
 def _send(client: PolarClient, deletion: CustomerDeletion) -> dict[str, Any]:
     if deletion.was_abandoned:
         deletion.maybe_sent = True
     outcome = _make_gone(client, deletion)
-    if deletion.customer_id and (
-        customer := Customer.objects.filter(pk=deletion.customer_id).first()
-    ):
-        # Robust: the deletion is done, whatever a receiver makes of it.
-        customer_deleted.send_robust(sender=Customer, customer=customer)
     return {"outcome": outcome, "external_id": _pseudonym(deletion.external_id)}
 
 

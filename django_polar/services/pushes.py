@@ -15,12 +15,19 @@ from .customers import customer_fields_of, get_or_create_customer, update_custom
 from .worker import work_through
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django_polar.client import PolarClient
 
 
-def send_due_pushes(client: PolarClient, *, limit: int | None = None) -> int:
+def send_due_pushes(
+    client: PolarClient,
+    *,
+    limit: int | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> int:
     """Send what is due, each row by one worker at a time. Returns how many are done now."""
-    return work_through(CustomerPush, partial(_send, client), limit=limit)
+    return work_through(CustomerPush, partial(_send, client), limit=limit, should_stop=should_stop)
 
 
 def _send(client: PolarClient, push: CustomerPush) -> dict[str, Any]:

@@ -31,16 +31,21 @@ W = TypeVar("W", bound=QueuedWork)
 
 
 def work_through(
-    queue: type[W], do: Callable[[W], dict[str, Any]], *, limit: int | None = None
+    queue: type[W],
+    do: Callable[[W], dict[str, Any]],
+    *,
+    limit: int | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> int:
     """Do what is due, each row by one worker at a time. Returns how many are done now.
 
     ``do`` returns what to save along with a row that is done. Rows are taken one by one, so a
     worker that is killed leaves one behind, whose lease runs out. Stops early where going on
-    cannot help: when Polar is away, asks to slow down, or does not take the token.
+    cannot help: when Polar is away, asks to slow down, or does not take the token. ``should_stop``
+    is asked between rows.
     """
     done = failures = worked_on = 0
-    while failures < PATIENCE and (limit is None or worked_on < limit):
+    while failures < PATIENCE and (limit is None or worked_on < limit) and not should_stop():
         claimed: list[W] = queue.objects.claim(1)
         if not claimed:
             break

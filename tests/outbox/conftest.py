@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from django.core.management import call_command
+from django.db import connection
 
 from django_polar.client import polar_client
 
@@ -10,3 +12,25 @@ def client(polar):
     """Talks to the fake Polar, and waits for nothing."""
     with polar_client() as client:
         yield client
+
+
+@pytest.fixture
+def database_on_disk(request, tmp_path, django_db_blocker):
+    """A database that other processes see. SQLite's is in memory elsewhere."""
+    if connection.vendor != "sqlite":
+        request.getfixturevalue("transactional_db")
+        yield
+        return
+    request.getfixturevalue("django_db_setup")
+    with django_db_blocker.unblock():
+        in_memory, name = connection.connection, connection.settings_dict["NAME"]
+        connection.connection, connection.settings_dict["NAME"] = None, tmp_path / "test.sqlite3"
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("PRAGMA journal_mode=WAL")
+                cursor.execute("PRAGMA synchronous=OFF")
+            call_command("migrate", verbosity=0)
+            yield
+        finally:
+            connection.close()
+            connection.connection, connection.settings_dict["NAME"] = in_memory, name

@@ -7,10 +7,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from django_polar.models import Customer, CustomerDeletion
+from django_polar.models import CustomerDeletion
 from django_polar.services.deletions import send_due_deletions
 from django_polar.services.outbox import request_deletion
-from django_polar.signals import customer_deleted
 from tests.outbox.rows import make_customer
 
 pytestmark = pytest.mark.django_db
@@ -243,27 +242,6 @@ def test_late_worker_does_not_undo_what_its_successor_did(polar, client):
 
     successor.refresh_from_db()
     assert successor.status == "in progress"
-
-
-def test_signal_is_sent_once_polar_no_longer_has_it(polar, client):
-    there = polar.add_customer(external_id="42")
-    make_customer(id=there["id"], external_id="42")
-    request_deletion(external_id="42")
-    heard = []
-
-    def hear(customer, **kwargs):
-        heard.append(str(customer.pk))
-        raise RuntimeError
-
-    customer_deleted.connect(hear)
-    try:
-        send_due_deletions(client)
-    finally:
-        customer_deleted.disconnect(hear)
-
-    assert heard == [there["id"]]
-    assert CustomerDeletion.objects.get().status == "done"
-    assert Customer.objects.get().deleted_at
 
 
 def test_external_id_that_is_an_address_is_hashed_when_it_is_no_longer_needed(polar, client):

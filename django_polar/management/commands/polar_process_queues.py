@@ -1,0 +1,90 @@
+"""``manage.py polar_process_queues``: what Celery's workers do, without Celery."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, InterfaceError, close_old_connections, reset_queries
+
+from django_polar.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
+
+
+class Command(BaseCommand):
+    help = (
+        "Send what waits for Polar (deletions, creations, updates) and apply the webhooks that"
+        " were received. Any number of these may run, beside Celery too."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--loop",
+            action="store_true",
+            help="Go on until SIGTERM or SIGINT, finishing what was begun.",
+        )
+        parser.add_argument(
+            "--interval",
+            type=float,
+            default=5.0,
+            help="Seconds of rest between two rounds of --loop (default: 5).",
+        )
+
+    def handle(self, *, loop: bool, interval: float, **_: Any) -> None:
+        with _stop_on_signals() as stopped:
+            while True:
+                try:
+                    done = process_queues(stopped)
+                except (DatabaseError, InterfaceError) as error:
+                    if not loop:
+                        raise
+                    logger.warning("The database is away (%s)", type(error).__name__)
+                    done = {}
+                except ConfigurationError as error:
+                    raise CommandError(str(error), returncode=2) from error
+                if any(done.values()) or not loop:
+                    counts = ", ".join(f"{count} {name}" for name, count in done.items())
+                    self.stdout.write(f"done: {counts}")
+                if not loop or stopped.wait(interval):
+                    return
+                # A loop is no request, which is when Django does these.
+                close_old_connections()
+                reset_queries()
+
+
+def process_queues(stopped: threading.Event) -> dict[str, int]:
+    """One round over all queues. How many rows of each are done now."""
+    from django_polar.client import polar_client  # noqa: PLC0415 - httpx is loaded on use
+    from django_polar.services import send_due_deletions, send_due_pushes  # noqa: PLC0415 - too
+
+    with polar_client() as client:
+        return {
+            "deletions": send_due_deletions(client, should_stop=stopped.is_set),
+            "pushes": send_due_pushes(client, should_stop=stopped.is_set),
+        }
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
