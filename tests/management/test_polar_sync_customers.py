@@ -6,6 +6,7 @@ import io
 import json
 
 import pytest
+from celery import current_app
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
@@ -197,3 +198,109 @@ def test_a_bar_on_a_terminal_only(polar):
 
     assert "customers" in terminal.getvalue()
     assert file.getvalue() == ""
+
+
+class TestOneCustomer:
+    def test_by_external_id(self, polar):
+        """One customer is made as Polar has it; nobody else is touched."""
+        polar.add_customer(external_id="a/b", email="a@mail.dev")
+        polar.add_customer(external_id="c", email="c@mail.dev")
+
+        output, code = run("--external-id", "a/b", "--json")
+
+        assert code == 0
+        customer = Customer.objects.get()
+        assert customer.external_id == "a/b"
+        assert json.loads(output) == {
+            "outcome": "complete",
+            "external_id": "a/b",
+            "customer": str(customer.pk),
+        }
+
+    def test_by_user(self, polar, django_user_model):
+        """The customer of a user, who is linked by it."""
+        user = django_user_model.objects.create(username="ada")
+        polar.add_customer(external_id=str(user.pk), email="ada@mail.dev")
+
+        _, code = run("--user", str(user.pk))
+
+        assert code == 0
+        assert user.polar_customer.email == "ada@mail.dev"
+
+    @pytest.mark.usefixtures("polar")
+    def test_that_polar_does_not_have(self):
+        """A customer that is not there: said so, and exit 1."""
+        output, code = run("--external-id", "nobody")
+
+        assert code == 1
+        assert "no customer with the external id nobody" in output
+
+    @pytest.mark.parametrize("pk", ["4711", "not a number"])
+    def test_of_a_user_who_is_not_there(self, pk):
+        """A user that does not exist: name it."""
+        message, code = fails("--user", pk)
+
+        assert pk in message
+        assert code == 2
+
+    def test_ignored_options_are_refused(self):
+        """Rather than doing something else than what was asked."""
+        message, code = fails("--external-id", "x", "--dry-run")
+
+        assert "--dry-run" in message
+        assert code == 2
+
+
+class TestCreateMissing:
+    def test_users_without_a_customer_get_one(self, polar, django_user_model):
+        """After the sync, for those who have an email; a second time nobody is left."""
+        has_one = django_user_model.objects.create(username="a", email="a@mail.dev")
+        polar.add_customer(external_id=str(has_one.pk), email="a@mail.dev")
+        missing = django_user_model.objects.create(username="b", email="b@mail.dev")
+        django_user_model.objects.create(username="c")
+
+        output, code = run("--create-missing")
+
+        assert code == 0
+        assert "1 customers were to be created" in output
+        assert polar.find_by_external_id(str(missing.pk))["email"] == "b@mail.dev"
+        assert len(polar.customers) == 2
+        assert "0 customers were to be created" in run("--create-missing")[0]
+
+    def test_not_in_a_dry_run(self, polar, django_user_model):
+        """It only says how many."""
+        django_user_model.objects.create(username="b", email="b@mail.dev")
+
+        output, _ = run("--create-missing", "--dry-run")
+
+        assert "1 users have no customer" in output
+        assert not polar.customers
+
+
+class TestEnqueue:
+    def test_without_a_broker(self):
+        """No broker: one line that says so."""
+        message, code = fails("--enqueue")
+
+        assert "broker" in message
+        assert code == 1
+
+    @pytest.mark.usefixtures("celery_eager")
+    def test_a_worker_does_it(self, polar):
+        """The task is the same sync."""
+        polar.add_customer(email="a@mail.dev")
+
+        output, code = run("--enqueue")
+
+        assert code == 0
+        assert "worker" in output
+        assert Customer.objects.count() == 1
+
+
+@pytest.fixture
+def celery_eager():
+    """Tasks run where they are enqueued."""
+    before = current_app.conf.task_always_eager
+    current_app.conf.task_always_eager = True
+    yield
+    current_app.conf.task_always_eager = before

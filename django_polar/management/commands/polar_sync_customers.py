@@ -51,6 +51,16 @@ class Command(BaseCommand):
         parser.add_argument(
             "--resume", action="store_true", help="Go on with the last sync if it was killed."
         )
+        which = parser.add_mutually_exclusive_group()
+        which.add_argument(
+            "--external-id", metavar="ID", help="Sync only the customer with this external id."
+        )
+        which.add_argument(
+            "--user", metavar="PK", help="Sync only the customer of the user with this primary key."
+        )
+        which.add_argument(
+            "--enqueue", action="store_true", help="Let a Celery worker do it, and return."
+        )
         parser.add_argument(
             "--no-state",
             action="store_true",
@@ -66,12 +76,74 @@ class Command(BaseCommand):
             action="store_true",
             help="Empty the mirror first if the token belongs to another organization.",
         )
+        parser.add_argument(
+            "--create-missing",
+            action="store_true",
+            help="Afterwards create customers at Polar for users who have none.",
+        )
 
     def handle(self, **options: Any) -> None:
         try:
-            self._sync_all(options)
+            self._handle(options)
         except PolarError as error:
             raise CommandError(_explain(error), returncode=_exit_code(error)) from error
+
+    def _handle(self, options: dict[str, Any]) -> None:
+        if options["enqueue"]:
+            self._enqueue(options)
+        elif options["external_id"] is not None:
+            self._sync_one(options["external_id"], options)
+        elif options["user"] is not None:
+            self._sync_one(_external_id_of_user(options["user"]), options)
+        else:
+            self._sync_all(options)
+
+    def _enqueue(self, options: dict[str, Any]) -> None:
+        from django_polar.tasks import enqueue  # noqa: PLC0415 - loads Celery
+
+        _refuse(
+            options,
+            "--enqueue",
+            ("dry_run", "json", "no_state", "no_delete", "replace_organization", "create_missing"),
+        )
+        if not enqueue("sync_customers"):
+            raise CommandError(
+                "The broker did not take the task; see that it runs and that Celery's broker_url"
+                " names it, or sync without --enqueue.",
+                returncode=EXIT_INCOMPLETE,
+            )
+        self.stdout.write("A worker will sync the customers.")
+
+    def _sync_one(self, external_id: str, options: dict[str, Any]) -> None:
+        from django_polar.services import sync_customer  # noqa: PLC0415 - loads httpx
+
+        _refuse(
+            options,
+            "one customer",
+            (
+                "dry_run",
+                "resume",
+                "no_state",
+                "no_delete",
+                "replace_organization",
+                "create_missing",
+            ),
+        )
+        customer = sync_customer(external_id)
+        outcome = "complete" if customer else "not found"
+        if options["json"]:
+            result = {
+                "outcome": outcome.replace(" ", "_"),
+                "external_id": external_id,
+                "customer": str(customer.pk) if customer else None,
+            }
+            self.stdout.write(json.dumps(result))
+        elif customer:
+            self.stdout.write(f"Customer {customer.pk} is as Polar has it.")
+        else:
+            self.stdout.write(f"Polar has no customer with the external id {external_id}.")
+        if customer is None:
+            sys.exit(EXIT_INCOMPLETE)
 
     def _sync_all(self, options: dict[str, Any]) -> None:
         from django_polar.services.sync import sync_customers  # noqa: PLC0415 - loads httpx
@@ -85,9 +157,29 @@ class Command(BaseCommand):
                 replace_organization=options["replace_organization"],
                 progress=progress,
             )
+        if options["create_missing"]:
+            self._create_missing(report, dry_run=options["dry_run"])
         self._print(report, options)
         if report.outcome not in ("complete", "in_sync"):
             sys.exit(EXIT_INCOMPLETE)
+
+    def _create_missing(self, report: SyncReport, *, dry_run: bool) -> None:
+        """Only after a complete sync is a user without a customer known to have none."""
+        from django_polar.client import polar_client  # noqa: PLC0415 - loads httpx
+        from django_polar.services import missing, pushes  # noqa: PLC0415 - with it
+
+        if report.problems:
+            report.notes.append("no customers were created, because the sync is not complete")
+        elif dry_run:
+            users = sum(map(len, missing.iter_users_without_customer()))
+            report.notes.append(f"{users:,} users have no customer; --create-missing would make it")
+        else:
+            requested = missing.request_missing_creations()
+            with polar_client(bulk=True) as client:
+                sent = pushes.send_due_pushes(client)
+            report.notes.append(
+                f"{requested:,} customers were to be created; {sent:,} queued changes were sent"
+            )
 
     def _print(self, report: SyncReport, options: dict[str, Any]) -> None:
         if options["json"]:
@@ -95,6 +187,32 @@ class Command(BaseCommand):
             return
         for line in render(report, dry_run=options["dry_run"]):
             self.stdout.write(line)
+
+
+def _refuse(options: dict[str, Any], what: str, names: tuple[str, ...]) -> None:
+    """Options that would be ignored are refused."""
+    given = [f"--{name.replace('_', '-')}" for name in names if options[name]]
+    if given:
+        raise CommandError(
+            f"{', '.join(given)} cannot be combined with {what}.", returncode=EXIT_CONFIGURATION
+        )
+
+
+def _external_id_of_user(pk: str) -> str:
+    from django.contrib.auth import get_user_model  # noqa: PLC0415 - needs the apps
+    from django.core.exceptions import ValidationError  # noqa: PLC0415 - with it
+
+    from django_polar.services.customers import external_id_of  # noqa: PLC0415 - loads httpx
+
+    try:
+        user = get_user_model()._default_manager.filter(pk=pk).first()
+    except (ValueError, ValidationError):
+        user = None
+    if user is None:
+        raise CommandError(
+            f"There is no user with the primary key {pk!r}.", returncode=EXIT_CONFIGURATION
+        )
+    return external_id_of(user)
 
 
 class _Progress:
