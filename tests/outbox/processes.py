@@ -11,7 +11,7 @@ from django.db import connection
 
 
 @contextmanager
-def worker(polar, base_url, *arguments, stdout=subprocess.DEVNULL):
+def worker(polar, base_url, *arguments, command="polar_process_queues", stdout=subprocess.DEVNULL):
     """``manage.py polar_process_queues``, killed at the end if it still runs."""
     environment = {
         **os.environ,
@@ -20,9 +20,9 @@ def worker(polar, base_url, *arguments, stdout=subprocess.DEVNULL):
         "PROCESS_POLAR_TOKEN": polar.token,
         "PROCESS_POLAR_URL": base_url,
     }
-    command = [sys.executable, "-m", "django", "polar_process_queues", *arguments]
+    words = [sys.executable, "-m", "django", command, *arguments]
     with subprocess.Popen(
-        command, env=environment, stdout=stdout, stderr=subprocess.STDOUT, text=True
+        words, env=environment, stdout=stdout, stderr=subprocess.STDOUT, text=True
     ) as process:
         try:
             yield process
