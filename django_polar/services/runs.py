@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import IntegrityError, router, transaction
@@ -108,6 +108,7 @@ class Bookmark:
         self._saved_at = timezone.now()
         self._unsaved: list[UUID] = []
         self._list_name = ""
+        self._began: dict[str, Any] = {}
 
     def load(self, list_name: str, seen: SeenIds) -> int:
         """The page to go on with, and into ``seen`` what was seen before it."""
@@ -120,6 +121,18 @@ class Bookmark:
         ):
             seen.load(bytes(keys))
         return int(cursor.get("page", 1))
+
+    @property
+    def walk_began(self) -> tuple[datetime, int] | None:
+        """When the walk that is gone on with began, and how many rows there were then."""
+        cursor = self._run.cursor
+        if cursor.get("list") != self._list_name or "began_at" not in cursor:
+            return None
+        return datetime.fromisoformat(cursor["began_at"]), int(cursor["total"])
+
+    def note_walk(self, began_at: datetime, total: int) -> None:
+        """Written down with the next page."""
+        self._began = {"began_at": began_at.isoformat(), "total": total}
 
     def is_done(self, list_name: str) -> bool:
         return list_name in self._run.cursor.get("done", [])
@@ -136,7 +149,12 @@ class Bookmark:
         Raises:
             SyncInProgressError: this run was taken for dead and another one has the lock.
         """
-        self._run.cursor = {**self._run.cursor, "list": self._list_name, "page": page}
+        self._run.cursor = {
+            **self._run.cursor,
+            **self._began,
+            "list": self._list_name,
+            "page": page,
+        }
         with transaction.atomic(using=router.db_for_write(SyncRun)):
             if self._unsaved:
                 SyncCheckpoint.objects.create(
@@ -150,6 +168,7 @@ class Bookmark:
         """Everything of this list is in the mirror, and what is gone is gone."""
         done = [*self._run.cursor.get("done", []), list_name]
         self._run.cursor = {"done": done}
+        self._began = {}
         with transaction.atomic(using=router.db_for_write(SyncRun)):
             self._run.checkpoints.all().delete()
             self._update(cursor=self._run.cursor)

@@ -11,6 +11,7 @@ from .sync_report import LISTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from uuid import UUID
 
     from django_polar.client import PolarClient
@@ -76,6 +77,15 @@ class Session:
     def start_list(self, list_name: str, seen: SeenIds) -> int:
         """The page to begin with; ``seen`` is filled with what a killed run had seen."""
         return self._bookmark.load(list_name, seen) if self._bookmark else 1
+
+    def begin_walk(self, began_at: datetime, total: int) -> tuple[datetime, int]:
+        """When the walk began and how many rows there were: now, or before the sync was killed."""
+        if self._bookmark is None:
+            return began_at, total
+        if (known := self._bookmark.walk_began) is not None:
+            began_at, total = known
+        self._bookmark.note_walk(began_at, total)
+        return began_at, total
 
     def note_page(self, page: int, ids: list[UUID]) -> None:
         """A page is in the mirror."""

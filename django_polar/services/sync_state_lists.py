@@ -98,6 +98,10 @@ def _read_list(session: Session, state_list: StateList) -> None:
         )
         for page in session.reader.pages(walk):
             content = decode_page(page.body, state_list.payload_type)
+            if attempt == 0 and reading.first_total is None:
+                reading.started_at, reading.first_total = session.begin_walk(
+                    reading.started_at, content.total_count
+                )
             _note_page(reading, content)
             if attempt == 0:
                 seams.note(page.number, content.items)

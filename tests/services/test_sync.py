@@ -699,3 +699,29 @@ class TestArchivedMeters:
 
         assert report.problems == []
         assert ActiveMeter.objects.filter(pk=meter["id"]).exists()
+
+
+def test_what_goes_while_a_killed_sync_waits_is_noticed(polar, monkeypatch):
+    """Between kill and resume rows may go and others come, so that their number stays the same."""
+    monkeypatch.setattr(runs, "SAVE_EVERY", timedelta(0))
+    monkeypatch.setattr("django_polar.services.sync.requests_in_flight", lambda _: 1)
+    grants = [polar.add_grant(polar.add_customer()) for _ in range(400)]
+
+    class KilledError(BaseException):
+        pass
+
+    def kill(list_name, done, total):
+        if list_name == "benefits" and done == 200:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        sync_customers(progress=kill)
+    for grant in grants[:5]:
+        polar.revoke_grant(grant["id"])
+    for customer in list(polar.customers)[:5]:
+        polar.add_grant(customer)
+
+    report = sync_customers(resume=True)
+
+    assert report.problems == []
+    assert mirrored() == truth(polar)
