@@ -79,13 +79,30 @@ def enqueue(name: str, *args: Any) -> bool:
     return True
 
 
+def find_broker_problem() -> str | None:
+    """Why the broker would not take a task now, or ``None``."""
+    if not current_app.conf.broker_write_url:
+        return "Celery has no broker"
+    try:
+        with _connect() as connection:
+            connection.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT.total_seconds())
+    except Exception as error:  # noqa: BLE001 - whatever a broker's driver raises
+        return f"it does not answer ({type(error).__name__})"
+    return None
+
+
 def _publish(task: Any, args: tuple[Any, ...]) -> None:
     if current_app.conf.task_always_eager:
         task.apply_async(args)
         return
+    with _connect() as connection:
+        task.apply_async(args, connection=connection, retry=False, ignore_result=True)
+
+
+def _connect() -> Any:
+    """A connection of its own: those of Celery's pool retry for seconds before they give up."""
     seconds = BROKER_TIMEOUT.total_seconds()
-    # A connection of its own: those of Celery's pool retry for seconds before they give up.
-    connection = current_app.connection_for_write(
+    return current_app.connection_for_write(
         connect_timeout=seconds,
         transport_options={
             **current_app.conf.broker_transport_options,
@@ -94,5 +111,3 @@ def _publish(task: Any, args: tuple[Any, ...]) -> None:
             "socket_timeout": seconds,
         },
     )
-    with connection:
-        task.apply_async(args, connection=connection, retry=False, ignore_result=True)

@@ -57,14 +57,24 @@ def _update(client: PolarClient, user: Any, names: list[str]) -> None:
 
 
 def changed_values(user: Any, names: list[str]) -> dict[str, Any]:
-    """Of these fields, what Polar does not have yet. Never a null or a blank: a user without a
-    name is no reason to take away the name that the customer gave Polar.
-    """
+    """Of these fields, what Polar does not have yet."""
     customer = Customer.objects.live().for_user(user).first()
     fields = customer_fields_of(user)
-    values = {name: fields.get(name) for name in names}
     return {
-        name: value
-        for name, value in values.items()
-        if value not in (None, "") and (customer is None or value != getattr(customer, name, None))
+        name: fields[name]
+        for name in names
+        if name in fields and differs(customer, name, fields[name])
     }
+
+
+def differs(customer: Customer | None, name: str, value: Any) -> bool:
+    """Whether Polar should be told. Never of a null or a blank: a user without a name is no
+    reason to take away the name that the customer gave Polar.
+    """
+    if value in (None, ""):
+        return False
+    known = getattr(customer, name, None)
+    if name == "email" and isinstance(known, str):
+        # Polar ignores a change of case alone, so that it would differ forever.
+        return known.casefold() != str(value).casefold()
+    return bool(known != value)

@@ -18,11 +18,13 @@ from django_polar.exceptions import (
     SyncInProgressError,
     UnavailableError,
 )
+from django_polar.management import leftovers
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
     from typing import Self
 
+    from django_polar.management.leftovers import Leftovers
     from django_polar.services.sync_report import SyncReport
 
 EXIT_INCOMPLETE = 1
@@ -81,6 +83,7 @@ class Command(BaseCommand):
             action="store_true",
             help="Afterwards create customers at Polar for users who have none.",
         )
+        leftovers.add_arguments(parser)
 
     def handle(self, **options: Any) -> None:
         try:
@@ -104,7 +107,16 @@ class Command(BaseCommand):
         _refuse(
             options,
             "--enqueue",
-            ("dry_run", "json", "no_state", "no_delete", "replace_organization", "create_missing"),
+            (
+                "dry_run",
+                "json",
+                "no_state",
+                "no_delete",
+                "replace_organization",
+                "create_missing",
+                "delete_orphans",
+                "push",
+            ),
         )
         if not enqueue("sync_customers"):
             raise CommandError(
@@ -127,6 +139,8 @@ class Command(BaseCommand):
                 "no_delete",
                 "replace_organization",
                 "create_missing",
+                "delete_orphans",
+                "push",
             ),
         )
         customer = sync_customer(external_id)
@@ -159,7 +173,8 @@ class Command(BaseCommand):
             )
         if options["create_missing"]:
             self._create_missing(report, dry_run=options["dry_run"])
-        self._print(report, options)
+        found = leftovers.handle(options, confirm=_confirm)
+        self._print(report, found, options)
         if report.outcome not in ("complete", "in_sync"):
             sys.exit(EXIT_INCOMPLETE)
 
@@ -181,12 +196,20 @@ class Command(BaseCommand):
                 f"{requested:,} customers were to be created; {sent:,} queued changes were sent"
             )
 
-    def _print(self, report: SyncReport, options: dict[str, Any]) -> None:
+    def _print(self, report: SyncReport, found: Leftovers | None, options: dict[str, Any]) -> None:
         if options["json"]:
-            self.stdout.write(json.dumps(report.as_dict(dry_run=options["dry_run"])))
+            summary = report.as_dict(dry_run=options["dry_run"])
+            self.stdout.write(json.dumps(summary | (found.as_dict() if found else {})))
             return
-        for line in render(report, dry_run=options["dry_run"]):
+        for line in render(report, dry_run=options["dry_run"]) + (found.render() if found else []):
             self.stdout.write(line)
+
+
+def _confirm(question: str) -> bool:
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def _refuse(options: dict[str, Any], what: str, names: tuple[str, ...]) -> None:
