@@ -45,7 +45,9 @@ _CLAIMED_AT_ONCE: Final = 20
 _MAX_TEXT: Final = 255
 
 
-def receive_event(body: bytes, headers: Mapping[str, str]) -> WebhookEvent:
+def receive_event(
+    body: bytes, headers: Mapping[str, str], *, now: datetime | None = None
+) -> WebhookEvent:
     """Verify and store one delivery. Receiving it again returns the stored one.
 
     One that needs a person is due again when Polar delivers it again.
@@ -55,7 +57,7 @@ def receive_event(body: bytes, headers: Mapping[str, str]) -> WebhookEvent:
         PayloadError: it did, but the envelope is not one we can read.
         ConfigurationError: ``POLAR_WEBHOOK_SECRET`` is not set.
     """
-    event_id = verify(body, headers, secrets=settings.webhook_secrets, now=timezone.now())
+    event_id = verify(body, headers, secrets=settings.webhook_secrets, now=now or timezone.now())
     event, _ = store_event(event_id, body)
     return event
 

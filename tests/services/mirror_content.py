@@ -1,5 +1,7 @@
 """What the mirror says, in a form that can be compared."""
 
+from collections import defaultdict
+
 from django_polar.models import Customer, CustomerState
 from django_polar.services.notifications import PARTS
 
@@ -26,21 +28,18 @@ def mirror_content():
 
 def mirror_against(truth):
     """The mirror and FakePolar's truth, both as external id, name and sets of ids per customer."""
-    ours = {}
-    for customer in Customer.objects.live():
-        ours[str(customer.pk)] = (
+    parts = {name: defaultdict(set) for name in PARTS}
+    for name, model in PARTS.items():
+        for owner, pk in model._base_manager.values_list("state_id", "pk"):
+            parts[name][owner].add(str(pk))
+    ours = {
+        str(customer.pk): (
             customer.external_id,
             customer.name,
-            *(
-                {
-                    str(pk)
-                    for pk in model._base_manager.filter(state_id=customer.pk).values_list(
-                        "pk", flat=True
-                    )
-                }
-                for model in PARTS.values()
-            ),
+            *(parts[name][customer.pk] for name in PARTS),
         )
+        for customer in Customer.objects.live()
+    }
     theirs = {
         id_: (
             state["external_id"],
