@@ -274,7 +274,7 @@ def mark_deleted(ids: Iterable[UUID], *, deleted_at: datetime) -> list[UUID]:
             customers.update(**FORGOTTEN, deleted_at=earliest, synced_at=earliest)
             # What they say of the person goes; that they came is no secret.
             events = WebhookEvent.objects.using(alias).filter(customer_id__in=pks)
-            events.filter(body__isnull=False).update(body=None, unsent=[])
+            events.update(body=None, unsent=[], external_id=None)
             notifications.note_deleted(identities)
         return list(identities)
 

@@ -15,7 +15,8 @@ from django.utils import timezone
 from django_polar import signals
 from django_polar.conf import settings
 from django_polar.exceptions import PayloadError
-from django_polar.models import Customer, WebhookEvent
+from django_polar.models import Customer, CustomerDeletion, WebhookEvent
+from django_polar.models.customer import EXTERNAL_ID_MAX_LENGTH
 from django_polar.payloads import (
     BenefitGrantPayload,
     CustomerPayload,
@@ -27,6 +28,7 @@ from django_polar.payloads import (
 from django_polar.signatures import verify
 
 from . import mirror, notifications, states
+from .nudge import nudge
 from .tables import BENEFITS, SUBSCRIPTIONS, Table
 from .upsert import database, retry_conflicts
 
@@ -34,12 +36,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from django_polar.client import PolarClient
+
     Handler = Callable[[WebhookEnvelope], None]
 
 logger = logging.getLogger(__name__)
 
 SKEW: Final = timedelta(minutes=5)
 """By how much the clocks of Polar and of this machine may differ, as in signatures."""
+
+QUEUE: Final = "apply_due_events"
 
 _CLAIMED_AT_ONCE: Final = 20
 _MAX_TEXT: Final = 255
@@ -77,9 +83,9 @@ def store_event(event_id: str, body: bytes) -> tuple[WebhookEvent, bool]:
         id=event_id,
         type=envelope.type,
         timestamp=_in_utc(envelope.timestamp),
-        customer_id=_customer_id_of(envelope),
         body=body,
     )
+    event.customer_id, event.external_id = _whom(envelope)
     alias = router.db_for_write(WebhookEvent)
     # A transaction of its own would double the round trips of the one insert.
     in_transaction = connections[alias].in_atomic_block
@@ -91,24 +97,23 @@ def store_event(event_id: str, body: bytes) -> tuple[WebhookEvent, bool]:
         _revive(stored, body)
         return stored, False
     transaction.on_commit(lambda: _tell_received(event), using=alias)
+    nudge(QUEUE, using=alias)
     return event, True
 
 
-def apply_due_events(*, limit: int | None = None) -> int:
+def apply_due_events(
+    client: PolarClient | None = None, *, should_stop: Callable[[], bool] = lambda: False
+) -> int:
     """Apply what is due, and ask Polar where events left doubts. Returns how many were applied.
 
     Any number of workers may do this at once. An event that cannot be applied is due again
     later, and keeps no other from being applied.
     """
-    applied = worked_on = 0
-    while limit is None or worked_on < limit:
-        room = _CLAIMED_AT_ONCE if limit is None else min(_CLAIMED_AT_ONCE, limit - worked_on)
-        events = WebhookEvent.objects.claim(room)
-        if not events:
-            break
-        worked_on += len(events)
+    applied = 0
+    while not should_stop() and (events := WebhookEvent.objects.claim(_CLAIMED_AT_ONCE)):
         applied += sum(apply_event(event) for event in events)
-    states.confirm_due_states()
+    if not should_stop():
+        states.confirm_due_states(client=client)
     return applied
 
 
@@ -133,8 +138,8 @@ def apply_event(event: WebhookEvent) -> bool:
             f"receivers raised: {', '.join(names)}", max_attempts=settings.queue_max_attempts
         )
         return False
-    fields = {"body": None} if _is_forgotten(event) else {}
-    event.mark_done(unsent=[], **fields)
+    forgotten = {"body": None, "external_id": None} if _is_forgotten(event) else {}
+    event.mark_done(unsent=[], **forgotten)
     return True
 
 
@@ -163,6 +168,8 @@ def _apply(event: WebhookEvent) -> None:
 
 def _take_customer(envelope: WebhookEnvelope) -> None:
     payload = decode(envelope.data, CustomerPayload)
+    if _is_being_erased(payload.id, payload.external_id):
+        return
     states.note_profile(payload)
     mirror.upsert_customers([payload], observed_at=envelope.timestamp, touch=True)
 
@@ -174,6 +181,8 @@ def _take_deletion(envelope: WebhookEnvelope) -> None:
 
 def _take_state(envelope: WebhookEnvelope) -> None:
     payload = decode(envelope.data, CustomerStatePayload)
+    if _is_being_erased(payload.id, payload.external_id):
+        return
     states.take_state_event(payload, observed_at=envelope.timestamp)
 
 
@@ -229,6 +238,8 @@ def _take_unknown_customer(payload: SubscriptionListPayload | BenefitGrantPayloa
     customer = decode(payload.customer, CustomerPayload)
     if customer.id != owner:
         raise PayloadError(f"{payload.kind}.customer.id: another customer")
+    if _is_being_erased(owner, customer.external_id):
+        return
     # As if seen when it was created: whatever is said of the customer itself wins.
     mirror.upsert_customers([customer], observed_at=customer.created_at)
     states.request_confirmation([owner])
@@ -241,6 +252,7 @@ def _revive(stored: WebhookEvent, body: bytes) -> None:
         stored.body = body
         stored.save(update_fields=["body"])
     stored.retry()
+    nudge(QUEUE, using=router.db_for_write(WebhookEvent))
 
 
 def _is_forgotten(event: WebhookEvent) -> bool:
@@ -248,7 +260,20 @@ def _is_forgotten(event: WebhookEvent) -> bool:
     if event.customer_id is None:
         return False
     customers = Customer.objects.using(database()).filter(pk=event.customer_id)
-    return customers.exclude(deleted_at=None).exists()
+    is_deleted = customers.exclude(deleted_at=None).exists()
+    return is_deleted or _is_being_erased(event.customer_id, event.external_id)
+
+
+def _is_being_erased(customer_id: UUID, external_id: str | None) -> bool:
+    """Whether its deletion waits to be sent, and the mirror never knew it: a row that is marked
+    as deleted would be guard enough.
+    """
+    if external_id is None:
+        return False
+    waiting = CustomerDeletion.objects.using(database()).open()
+    waiting = waiting.filter(external_id=external_id, customer_id=None)
+    known = Customer.objects.using(database()).filter(pk=customer_id)
+    return waiting.exists() and not known.exists()
 
 
 def _tell_received(event: WebhookEvent) -> None:
@@ -267,15 +292,24 @@ class _About(msgspec.Struct):
 
     id: Any = None
     customer_id: Any = None
+    external_id: Any = None
+    customer: Any = None
 
 
-def _customer_id_of(envelope: WebhookEnvelope) -> UUID | None:
+def _whom(envelope: WebhookEnvelope) -> tuple[UUID | None, str | None]:
+    """The customer's id and external id, as far as the event tells."""
     try:
         about = msgspec.json.decode(envelope.data, type=_About)
-        is_customer = envelope.type.startswith("customer.")
-        return UUID(about.id if is_customer else about.customer_id)
+        if envelope.type.startswith("customer."):
+            id_, external_id = about.id, about.external_id
+        else:
+            customer = about.customer if isinstance(about.customer, dict) else {}
+            id_ = about.customer_id or customer.get("id")
+            external_id = customer.get("external_id")
+        is_usable = isinstance(external_id, str) and len(external_id) <= EXTERNAL_ID_MAX_LENGTH
+        return UUID(id_), external_id if is_usable and "\0" not in external_id else None
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, TypeError, AttributeError):
-        return None
+        return None, None
 
 
 def _in_utc(moment: datetime) -> datetime:
