@@ -10,6 +10,7 @@ import logging
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -55,6 +56,7 @@ _BEGINS_AND_ENDS: Final = {
     "active_subscriptions": ("subscription", "subscription_started", "subscription_ended"),
     "granted_benefits": ("benefit", "benefit_granted", "benefit_revoked"),
 }
+_NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # A list and a state differ in fields that we do not know and in which of several prices they
 # name, and when it was seen is no change at all.
 _NO_CHANGE: Final = frozenset({"synced_at", "digest", "raw", "price_id", "user_id"})
@@ -148,12 +150,13 @@ def watch_profiles(ids: Collection[UUID], work: Callable[[], R]) -> R:
         alias = database()
         with transaction.atomic(using=alias):
             customers = Customer.objects.using(alias).live().filter(pk__in=ids).order_by("pk")
-            before = {c.pk: _content(c) for c in customers.select_for_update()}
+            _lock_profiles(ids)
+            before = {c.pk: _content(c) for c in customers.all()}
             result = work()
             publish(
                 [
                     Notification("customer_synced", c.pk, {"created": c.pk not in before})
-                    for c in customers
+                    for c in customers.all()
                     if before.get(c.pk) != _content(c)
                 ]
             )
@@ -229,6 +232,24 @@ def from_json(stored: Mapping[str, Any]) -> Notification:
         },
         receivers=frozenset(stored["receivers"]),
     )
+
+
+def _lock_profiles(ids: Collection[UUID]) -> None:
+    """Whoever else writes these customers waits, also for those that are not there yet: a row in
+    their place, gone again before anybody can see it, holds off whoever would create them.
+    """
+    customers = Customer.objects.using(database()).filter(pk__in=ids).order_by("pk")
+    found = set(customers.select_for_update().values_list("pk", flat=True))
+    absent = sorted(set(ids) - found)
+    if absent:
+        Customer.objects.using(database()).bulk_create(
+            [
+                Customer(id=pk, organization_id=pk, created_at=_NEVER, synced_at=_NEVER)
+                for pk in absent
+            ],
+            ignore_conflicts=True,
+        )
+        customers.filter(pk__in=absent, synced_at=_NEVER).delete()
 
 
 def _read_parts(
