@@ -11,7 +11,7 @@ from celery import current_app, shared_task
 
 from .client import polar_client
 from .exceptions import SyncInProgressError
-from .services import customers, deletions, pushes, sync
+from .services import customers, deletions, pushes, sync, webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,18 @@ def sync_customers(*, resume: bool = True) -> dict[str, Any]:
         # Beat is allowed to be faster than Polar.
         logger.info("%s", error)
         return {"outcome": "in_progress"}
+
+
+@shared_task(name="django_polar.apply_due_events", ignore_result=True)
+def apply_due_events() -> int:
+    """Work through the inbox, and settle doubts about states; how many events are applied now."""
+    return webhooks.apply_due_events()
+
+
+@shared_task(name="django_polar.prune_events", ignore_result=True)
+def prune_events() -> int:
+    """Forget the bodies of old events; how many."""
+    return webhooks.prune_events()
 
 
 def enqueue(name: str, *args: Any) -> bool:

@@ -3,6 +3,7 @@
 import base64
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,35 @@ def recorded_deliveries(config: pytest.Config) -> list[tuple[str, bytes]]:
     bodies = [(d["name"], base64.b64decode(d["body_base64"])) for d in found if "body_base64" in d]
     assert bodies, f"no deliveries in {directory}"
     return bodies
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One recorded webhook delivery, as it came."""
+
+    name: str
+    headers: dict[str, str]
+    body: bytes
+    received_at: datetime
+
+
+def signed_deliveries(config: pytest.Config) -> tuple[list[Delivery], str]:
+    """In the order in which they came, with the secret that signed them."""
+    directory = config.getoption("--polar-recordings", default=None)
+    if not directory:
+        pytest.skip("needs --polar-recordings PATH")
+    found = [_read(file) for file in sorted((Path(directory) / "webhooks").glob("*.json"))]
+    deliveries = [
+        Delivery(
+            name=data["name"],
+            headers=dict(data["headers"]),
+            body=base64.b64decode(data["body_base64"]),
+            received_at=datetime.fromtimestamp(data["received_at"], UTC),
+        )
+        for data in sorted(
+            (data for data in found if "body_base64" in data), key=lambda data: data["seq"]
+        )
+    ]
+    assert deliveries, f"no deliveries in {directory}"
+    secret = _read(Path(directory) / "endpoint_secret.json")
+    return deliveries, secret["prefix"] + secret["rest"]

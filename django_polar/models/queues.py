@@ -299,6 +299,12 @@ class WebhookEvent(QueuedWork):
         null=True, blank=True, help_text="The signed bytes; null once pruned or erased."
     )
     received_at = models.DateTimeField(default=timezone.now, editable=False)
+    unsent = models.JSONField(
+        default=list,
+        blank=True,
+        editable=False,
+        help_text="Signals about what it changed that a receiver has not taken yet.",
+    )
 
     objects = QueuedWorkQuerySet["WebhookEvent"].as_manager()
 

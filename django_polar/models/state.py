@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.db import models
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 
 class CustomerState(models.Model):
@@ -10,8 +15,8 @@ class CustomerState(models.Model):
     ``granted_benefits`` and ``active_meters``.
 
     Every part is guarded by its own evidence, so that events may come in any order: a part that
-    is there carries ``synced_at``; a part that went away by an event of its own is remembered in
-    ``removals`` until the whole state has been seen at a later time.
+    is there carries ``synced_at``; a part that went away is remembered in ``removals`` for as long
+    as Polar might still tell old news of it.
     """
 
     customer = models.OneToOneField(
@@ -29,10 +34,17 @@ class CustomerState(models.Model):
         editable=False,
         help_text="Ids of parts that ended after as_of, and when.",
     )
+    confirm_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="When to ask Polar again, because what events said leaves a doubt.",
+    )
 
     class Meta:
         verbose_name = "customer state"
         verbose_name_plural = "customer states"
+        indexes = (models.Index(fields=["confirm_at"], name="polar_state_confirm_at"),)
 
     def __str__(self) -> str:
         return str(self.pk)
@@ -41,6 +53,8 @@ class CustomerState(models.Model):
 class StateItem(models.Model):
     """A part of a customer's state. Written by the upsert alone."""
 
+    if TYPE_CHECKING:
+        state_id: UUID
     id = models.UUIDField(primary_key=True, editable=False)
     created_at = models.DateTimeField()
     modified_at = models.DateTimeField(null=True, blank=True)

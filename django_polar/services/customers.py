@@ -20,7 +20,7 @@ from django_polar.exceptions import (
 )
 from django_polar.models import Customer, CustomerDeletion, CustomerState, LinkConflict
 
-from . import mirror, outbox
+from . import mirror, outbox, states
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,7 +126,7 @@ def refresh_customer(customer: Customer, *, client: PolarClient | None = None) -
 
 
 def _take_in_state(payload: CustomerStatePayload, observed_at: datetime) -> Customer | None:
-    mirror.apply_states([payload], observed_at=observed_at)
+    states.take_answer(payload, observed_at=observed_at)
     return Customer.objects.live().filter(pk=payload.id).first()
 
 

@@ -1,12 +1,13 @@
 """The verbs on the mirror: what sync, webhooks and refresh have in common.
 
 Everything takes payloads and the time at which Polar said so, and may be done in any order and
-any number of times. Nothing here makes a request.
+any number of times. Nothing here makes a request. Changes are noticed (see ``notifications``).
 
 How a state keeps its parts apart when evidence arrives out of order: a part that is there carries
-its own age (see ``upsert``); ``CustomerState.as_of`` says since when a part that is not there is
-known to be absent; a part that went away by an event of its own after that is remembered in
-``CustomerState.removals`` with its age. A part is taken in if it is younger than all of that.
+its own age (see ``upsert``); a part that went away is remembered in ``CustomerState.removals``
+with its age; ``CustomerState.as_of`` says since when a part that was not listed is known to be
+absent. A part is taken in if it is younger than all of that. A bulk sync writes nothing where
+nothing changed, so what it proves is known from its run: ``known_since``.
 """
 
 from __future__ import annotations
@@ -14,42 +15,89 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from django.db import models, transaction
+from django.db import transaction
 from django.db.models.functions import Coalesce, Least
 
 from django_polar.conf import settings
-from django_polar.models import Customer, CustomerBalance, CustomerState, StateItem
+from django_polar.models import (
+    Customer,
+    CustomerBalance,
+    CustomerState,
+    WebhookEvent,
+)
 
+from . import notifications
+from .parts import (
+    RECENT,
+    STATE_TABLES,
+    end_item,
+    known_since,
+    latest,
+    lock_states,
+    note_seen,
+    record_seen,
+    remember_removal,
+    remove_items,
+    rows_of,
+    upsert_items,
+    write_items,
+)
 from .statements import statements_for
-from .tables import BENEFITS, CUSTOMERS, METERS, SUBSCRIPTIONS, make_rows
+from .tables import CUSTOMERS, make_rows
 from .upsert import Changes, database, retry_conflicts, upsert
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from uuid import UUID
 
     from django_polar.payloads import CustomerPayload, CustomerStatePayload
 
-    from .tables import Row, Table
 
-STATE_TABLES: Final = {
-    "active_subscriptions": SUBSCRIPTIONS,
-    "granted_benefits": BENEFITS,
-    "active_meters": METERS,
-}
-"""The tables of a state's parts, by the name that Polar and ``CustomerState`` give them."""
+__all__ = [
+    "FORGOTTEN",
+    "STATE_TABLES",
+    "StateChanges",
+    "apply_states",
+    "end_item",
+    "known_since",
+    "link_users",
+    "mark_deleted",
+    "record_deleted",
+    "remove_items",
+    "upsert_customers",
+    "upsert_items",
+    "utc_now",
+]
 
 
-def upsert_customers(payloads: Sequence[CustomerPayload], *, observed_at: datetime) -> Changes:
-    """Customers as Polar has them. New or changed ones are linked to their users."""
+def upsert_customers(
+    payloads: Sequence[CustomerPayload], *, observed_at: datetime, touch: bool = False
+) -> Changes:
+    """Customers as Polar has them. New or changed ones are linked to their users.
+
+    ``touch`` records the time even where nothing changed; a bulk sync does without that write.
+    """
     live = [payload for payload in payloads if payload.deleted_at is None]
     deleted = {p.id: p for p in payloads if p.deleted_at is not None}
-    changes = upsert(CUSTOMERS, make_rows(CUSTOMERS, live), observed_at=observed_at)
-    if written := set(changes.written):
-        link_users({p.id: p.external_id for p in live if p.id in written and p.external_id})
+    changes = notifications.watch_profiles(
+        [payload.id for payload in live],
+        lambda: _upsert_profiles(live, observed_at=observed_at, touch=touch),
+    )
     if deleted:
-        record_deleted(list(deleted.values()), observed_at=observed_at)
-        changes.updated += deleted
+        were_live = record_deleted(list(deleted.values()), observed_at=observed_at)
+        changes.updated += were_live
+        changes.barred += deleted.keys() - set(were_live)
+    return changes
+
+
+def _upsert_profiles(
+    payloads: Sequence[CustomerPayload], *, observed_at: datetime, touch: bool
+) -> Changes:
+    changes = upsert(CUSTOMERS, make_rows(CUSTOMERS, payloads), observed_at=observed_at)
+    if written := set(changes.written):
+        link_users({p.id: p.external_id for p in payloads if p.id in written and p.external_id})
+    if touch:
+        note_seen(CUSTOMERS, changes.unchanged, observed_at)
     return changes
 
 
@@ -97,97 +145,10 @@ def _without_rivals(links: list[tuple[UUID, Any]]) -> list[tuple[UUID, Any]]:
     return [(id_, user) for id_, user in links if winners.get(user) == id_]
 
 
-def upsert_items(
-    table: Table,
-    payloads: Sequence[Any],
-    owners: Sequence[UUID],
-    *,
-    observed_at: datetime,
-) -> tuple[Changes, set[UUID]]:
-    """Parts of states, with the customer of each. Returns also the customers we do not have.
-
-    A part that is new here is taken in only if nothing later said that it is gone, and only for
-    a customer that is in the mirror and not deleted.
-    """
-    missing: set[UUID] = set()
-
-    def admit(rows: list[Row]) -> list[Row]:
-        states = {
-            state.pk: state
-            for state in CustomerState.objects.using(database()).filter(
-                pk__in={row.values[0] for row in rows}
-            )
-        }
-        missing.update(row.values[0] for row in rows if row.values[0] not in states)
-        return [
-            row
-            for row in rows
-            if (state := states.get(row.values[0])) and _is_news(row, state, observed_at)
-        ]
-
-    rows = make_rows(table, payloads, owners)
-    changes = upsert(table, rows, observed_at=observed_at, admit=admit)
-    if missing:
-        # Deleted customers have no state either, but these we do know.
-        known = Customer.objects.using(database()).filter(pk__in=missing)
-        missing.difference_update(known.values_list("pk", flat=True))
-    return changes, missing
-
-
-def _is_news(row: Row, state: CustomerState, observed_at: datetime) -> bool:
-    """Whether a part that is not there may have come since it was last known not to be."""
-    if state.as_of and observed_at < state.as_of:
-        return False
-    removal = state.removals.get(str(row.id))
-    return not removal or (row.modified_at, observed_at) > _removal_age(removal)
-
-
-def _removal_age(removal: Sequence[str]) -> tuple[datetime, datetime]:
-    modified_at, observed_at = removal
-    return datetime.fromisoformat(modified_at), datetime.fromisoformat(observed_at)
-
-
-def end_item(table: Table, payload: Any, owner: UUID, *, observed_at: datetime) -> bool:
-    """A subscription that is no longer active, a grant that was revoked: not in the state.
-
-    Remembered until the whole state has been seen at a later time, so that an older event which
-    arrives later does not bring the part back. Returns whether a row went away.
-    """
-    row = make_rows(table, [payload], [owner])[0]
-    alias = database()
-
-    def end() -> bool:
-        with transaction.atomic(using=alias):
-            state = _lock_states([owner]).first()
-            if state is None:
-                return False
-            age = (row.modified_at, observed_at)
-            stored = table.model._base_manager.using(alias).filter(pk=row.id).first()
-            if isinstance(stored, StateItem):
-                if (stored.modified_at or stored.created_at, stored.synced_at) > age:
-                    return False
-                stored.delete()
-            removal = state.removals.get(str(row.id))
-            is_covered = state.as_of is not None and observed_at <= state.as_of
-            if not is_covered and (not removal or _removal_age(removal) < age):
-                state.removals[str(row.id)] = [moment.isoformat() for moment in age]
-                state.save(update_fields=["removals"])
-            return stored is not None
-
-    ended: bool = retry_conflicts(end)
-    return ended
-
-
-def _lock_states(ids: Collection[UUID]) -> models.QuerySet[CustomerState]:
-    """In one order, so that two workers cannot wait for each other."""
-    states = CustomerState.objects.using(database()).filter(pk__in=ids).order_by("pk")
-    return states.select_for_update()
-
-
 class StateChanges:
     """What ``apply_states`` did, by the name of the part."""
 
-    __slots__ = ("customers", "items", "removed", "stale")
+    __slots__ = ("customers", "doubtful", "items", "removed", "stale")
 
     def __init__(self) -> None:
         self.customers = Changes()
@@ -195,83 +156,73 @@ class StateChanges:
         self.removed: dict[str, list[UUID]] = {name: [] for name in STATE_TABLES}
         self.stale: set[UUID] = set()
         """Customers whose whole state is known from a later time."""
+        self.doubtful: set[UUID] = set()
+        """Customers that lost a part which was heard of shortly before."""
 
 
 def apply_states(
-    payloads: Sequence[CustomerStatePayload], *, observed_at: datetime, touch: bool = True
+    payloads: Sequence[CustomerStatePayload],
+    *,
+    observed_at: datetime,
+    touch: bool = True,
+    floor: datetime | None = None,
 ) -> StateChanges:
     """Whole states as Polar has them: parts that are not listed are gone.
 
-    ``touch`` records the time even where nothing changed; a bulk sync does without that write.
+    ``touch`` and ``floor`` as above.
     """
-    result = StateChanges()
-    result.customers = upsert_customers(payloads, observed_at=observed_at)
-    by_id = {payload.id: payload for payload in payloads}
-    alias = database()
-
-    def apply() -> None:
-        with transaction.atomic(using=alias):
-            states = {state.pk: state for state in _lock_states(by_id)}
-            result.stale = {
-                pk for pk, state in states.items() if state.as_of and state.as_of > observed_at
-            }
-            current = [by_id[pk] for pk in states if pk not in result.stale]
-            for name, table in STATE_TABLES.items():
-                items = [(item, p.id) for p in current for item in getattr(p, name)]
-                result.items[name], _ = upsert_items(
-                    table,
-                    [item for item, _ in items],
-                    [owner for _, owner in items],
-                    observed_at=observed_at,
-                )
-                result.removed[name] = _remove_unlisted(
-                    table, current, {item.id for item, _ in items}, observed_at
-                )
-            for payload in current:
-                state = states[payload.id]
-                if touch or state.removals:
-                    _record_seen(state, observed_at)
-
-    retry_conflicts(apply)
+    customers = upsert_customers(payloads, observed_at=observed_at, touch=touch)
+    by_id = {payload.id: payload for payload in payloads if payload.deleted_at is None}
+    result: StateChanges = notifications.watch_states(
+        list(by_id),
+        lambda: retry_conflicts(
+            lambda: _apply_states(by_id, observed_at=observed_at, touch=touch, floor=floor)
+        ),
+    )
+    result.customers = customers
     return result
 
 
-def _remove_unlisted(
-    table: Table,
-    payloads: Sequence[CustomerStatePayload],
-    listed: set[UUID],
+def _apply_states(
+    by_id: Mapping[UUID, CustomerStatePayload],
+    *,
     observed_at: datetime,
-) -> list[UUID]:
-    there = table.model._base_manager.using(database()).filter(
-        state_id__in=[payload.id for payload in payloads], synced_at__lte=observed_at
-    )
-    gone = [pk for pk in there.values_list("pk", flat=True) if pk not in listed]
-    return remove_items(table, gone, observed_at=observed_at)
-
-
-def _record_seen(state: CustomerState, observed_at: datetime) -> None:
-    state.as_of = observed_at
-    state.removals = {
-        id_: removal
-        for id_, removal in state.removals.items()
-        if _removal_age(removal)[1] > observed_at
-    }
-    state.save(update_fields=["as_of", "removals"])
-
-
-def remove_items(table: Table, ids: Sequence[UUID], *, observed_at: datetime) -> list[UUID]:
-    """Parts that were not in a complete answer given at ``observed_at``.
-
-    Those that we heard of since then stay. Returns what went away.
-    """
-    if not ids:
-        return []
-    rows = table.model._base_manager.using(database()).filter(
-        pk__in=ids, synced_at__lte=observed_at
-    )
-    removed = list(rows.values_list("pk", flat=True))
-    rows.filter(pk__in=removed).delete()
-    return removed
+    touch: bool,
+    floor: datetime | None,
+) -> StateChanges:
+    result = StateChanges()
+    with transaction.atomic(using=database()):
+        states = {state.pk: state for state in lock_states(by_id)}
+        for pk, state in states.items():
+            known = latest(state.as_of, floor)
+            if known and known > observed_at:
+                result.stale.add(pk)
+        for name, table in STATE_TABLES.items():
+            items = [(item, pk) for pk in states for item in getattr(by_id[pk], name)]
+            result.items[name], _ = write_items(
+                table,
+                [item for item, _ in items],
+                [owner for _, owner in items],
+                observed_at=observed_at,
+                floor=floor,
+            )
+            if touch:
+                note_seen(table, result.items[name].unchanged, observed_at)
+            unlisted = rows_of(table).filter(
+                state_id__in=states.keys() - result.stale, synced_at__lte=observed_at
+            )
+            listed = {item.id for item, _ in items}
+            for row in [row for row in unlisted if row.pk not in listed]:
+                state = states[row.state_id]
+                remember_removal(state, row.pk, (row.modified_at or row.created_at, row.synced_at))
+                result.removed[name].append(row.pk)
+                if row.synced_at > observed_at - RECENT:
+                    result.doubtful.add(row.state_id)
+            unlisted.filter(pk__in=result.removed[name]).delete()
+        for pk, state in states.items():
+            if pk not in result.stale and (touch or state.removals):
+                record_seen(state, observed_at)
+    return result
 
 
 def record_deleted(payloads: Sequence[CustomerPayload], *, observed_at: datetime) -> list[UUID]:
@@ -312,17 +263,22 @@ def mark_deleted(ids: Iterable[UUID], *, deleted_at: datetime) -> list[UUID]:
 
     def mark() -> list[UUID]:
         with transaction.atomic(using=alias):
-            live = list(customers.live().values_list("pk", flat=True))
+            # Locked, or two workers would both find it live and tell of its deletion.
+            live = customers.live().order_by("pk").select_for_update()
+            identities = {c.pk: {"user_id": c.user_id, "external_id": c.external_id} for c in live}
             for table in STATE_TABLES.values():
-                table.model._base_manager.using(alias).filter(state_id__in=pks).delete()
+                rows_of(table).filter(state_id__in=pks).delete()
             CustomerState.objects.using(alias).filter(pk__in=pks).delete()
             CustomerBalance.objects.using(alias).filter(customer_id__in=pks).delete()
             earliest = Least(Coalesce("deleted_at", deleted_at), deleted_at)
             customers.update(**FORGOTTEN, deleted_at=earliest, synced_at=earliest)
-        return live
+            # What they say of the person goes; that they came is no secret.
+            events = WebhookEvent.objects.using(alias).filter(customer_id__in=pks)
+            events.update(body=None, unsent=[], external_id=None)
+            notifications.note_deleted(identities)
+        return list(identities)
 
-    marked: list[UUID] = retry_conflicts(mark)
-    return marked
+    return notifications.watch_states(pks, lambda: list(retry_conflicts(mark)), has_changed=bool)
 
 
 FORGOTTEN: Final[dict[str, Any]] = {

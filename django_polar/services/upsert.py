@@ -134,16 +134,18 @@ def _upsert(
 ) -> Changes:
     changes = Changes()
     created, updated = _sort(table, rows, observed_at, changes)
-    if admit and created:
-        admitted = admit(created)
-        changes.barred += {row.id for row in created} - {row.id for row in admitted}
-        created = admitted
     if not created and not updated:
         return changes
     statements = statements_for(table, database())
     try:
         with transaction.atomic(using=statements.alias):
-            _write(statements, created, updated, observed_at)
+            if admit and created:
+                # In the transaction of the write: what is read here may be locked until then.
+                admitted = admit(created)
+                changes.barred += {row.id for row in created} - {row.id for row in admitted}
+                created = admitted
+            if created or updated:
+                _write(statements, created, updated, observed_at)
     except DataError:
         changes.refused = _write_one_by_one(statements, created, updated, observed_at)
     changes.created = [row.id for row in created if row.id not in changes.refused]
@@ -212,7 +214,8 @@ def _write(
 ) -> None:
     statements.write([*created, *updated], observed_at)
     if statements.table is CUSTOMERS and created:
-        statements.write_states([row.id for row in created], observed_at)
+        # That there is a customer says nothing about what it has.
+        statements.write_states([row.id for row in created], None)
 
 
 def _write_one_by_one(

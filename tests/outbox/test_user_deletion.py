@@ -192,5 +192,5 @@ def test_one_user_takes_few_statements_more_than_django_needs(django_assert_max_
     user = make_user()
     make_customer(user)
 
-    with django_assert_max_num_queries(26):
+    with django_assert_max_num_queries(27):
         user.delete()

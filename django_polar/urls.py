@@ -1,0 +1,15 @@
+"""``path("polar/", include("django_polar.urls"))``"""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, URLResolver, path
+
+from .views.webhook import webhook
+
+app_name = "django_polar"
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    # Polar follows no redirect, so both have to be right.
+    path("webhook/", webhook, name="webhook"),
+    path("webhook", webhook),
+]
