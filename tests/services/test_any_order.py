@@ -1,15 +1,18 @@
 """Events in any order, any number of times, beside a running sync: the same mirror in the end."""
 
 import random
+from concurrent.futures import Executor, Future
 from itertools import count
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from django_polar.client import override_transport
+from django_polar.exceptions import PolarError
 from django_polar.models import Customer, CustomerState, SyncRun, WebhookEvent
-from django_polar.services import webhooks
+from django_polar.services import pages, webhooks
 from django_polar.services.sync import sync_customers
 from django_polar.testing import FakePolar
 from tests.recordings import signed_deliveries
@@ -69,6 +72,21 @@ def test_recorded_deliveries_give_the_same_rows_in_any_order(pytestconfig):
         apply(order[cut:] + order[: cut // 4])
 
         assert mirror_content() == expected
+
+
+class InTurn(Executor):
+    """Requests one after the other: what happens meanwhile has to be the same for one seed."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def submit(self, function, /, *args, **kwargs):
+        future = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except PolarError as error:
+            future.set_exception(error)
+        return future
 
 
 class History:
@@ -172,7 +190,7 @@ def test_after_a_final_sync_the_mirror_is_the_truth(chance, settings):
         if chance.random() < 0.5:
             history.tell()
 
-    with override_transport(polar.transport()):
+    with override_transport(polar.transport()), patch.object(pages, "ThreadPoolExecutor", InTurn):
         for _ in range(2):
             for _ in range(chance.randrange(1, 12)):
                 history.happen()

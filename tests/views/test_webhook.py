@@ -232,6 +232,7 @@ def test_without_a_secret_nothing_is_taken(settings):
 @pytest.mark.django_db(transaction=True)
 def test_it_works_under_asgi():
     """In a project whose other views are async."""
+
     async def deliver():
         return await AsyncClient().post(
             URL, BODY, content_type="application/json", headers=signed()
