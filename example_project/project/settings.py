@@ -78,6 +78,10 @@ SHOP_PLANS = [
 
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "redis://127.0.0.1:6379/0")
 CELERY_BEAT_SCHEDULE = {
+    "polar: sync customers": {
+        "task": "django_polar.sync_customers",
+        "schedule": timedelta(hours=1),
+    },
     "polar: send deletions": {
         "task": "django_polar.send_due_deletions",
         "schedule": timedelta(minutes=1),
