@@ -90,4 +90,12 @@ CELERY_BEAT_SCHEDULE = {
         "task": "django_polar.send_due_pushes",
         "schedule": timedelta(minutes=1),
     },
+    "polar: apply webhooks": {
+        "task": "django_polar.apply_due_events",
+        "schedule": timedelta(minutes=1),
+    },
+    "polar: prune webhooks": {
+        "task": "django_polar.prune_events",
+        "schedule": timedelta(days=1),
+    },
 }
