@@ -20,7 +20,10 @@ work_queued = Signal()
 
 
 def nudge(queue: str, *, using: str) -> None:
-    """Send ``work_queued`` after the commit, once per transaction however much was queued."""
+    """Send ``work_queued`` after the commit, once per transaction however much was queued.
+
+    Call it outside of what was made atomic for the row alone: every savepoint nudges for itself.
+    """
     connection = connections[using]
     send = _sender(queue)
     # Only of this very savepoint: one queued in another may be rolled back with it.

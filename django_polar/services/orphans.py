@@ -100,7 +100,7 @@ def _request_pushes(pushes: Iterable[CustomerPush]) -> int:
             busy = set(waiting.filter(user__in=users).values_list("user_id", flat=True))
             new = [push for push in chunk if push.user_id not in busy]
             CustomerPush.objects.using(alias).bulk_create(new)
-            nudge("send_due_pushes", using=alias)
+        nudge("send_due_pushes", using=alias)
         requested += len(new)
     return requested
 

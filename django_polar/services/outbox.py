@@ -77,7 +77,7 @@ def request_deletions(
             known = _complete(chunk, alias)
             requested += _queue(known, anonymize=anonymize, reason=reason, using=alias)
             _forget(known, using=alias)
-        nudge("send_due_deletions", using=alias)
+    nudge("send_due_deletions", using=alias)
     return requested
 
 
@@ -150,7 +150,7 @@ def _request_push(user: Any, kind: str, fields: list[str], using: str) -> None:
             untouched = pushes.filter(pk=waiting.pk, attempts=waiting.attempts, leased_until=None)
             if not untouched.update(fields=merged):
                 pushes.create(user_id=user.pk, kind=kind, fields=fields)
-        nudge("send_due_pushes", using=using)
+    nudge("send_due_pushes", using=using)
 
 
 def _with_all_fields(users: Sequence[Any], using: str) -> Sequence[Any]:

@@ -167,8 +167,8 @@ def _ids_being_erased() -> frozenset[str]:
 
     Those it knew are marked deleted, which is guard enough.
     """
-    waiting = CustomerDeletion.objects.open().filter(
-        customer_id__isnull=True, external_id__isnull=False
+    waiting = CustomerDeletion.objects.filter(
+        done_at=None, customer_id__isnull=True, external_id__isnull=False
     )
     return frozenset(ext for ext in waiting.values_list("external_id", flat=True) if ext)
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import celery
 import pytest
 from django.core.management import call_command
 from django.db import connection
 
+from django_polar import tasks
 from django_polar.client import polar_client
 
 
@@ -34,3 +36,18 @@ def database_on_disk(request, tmp_path, django_db_blocker):
         finally:
             connection.close()
             connection.connection, connection.settings_dict["NAME"] = in_memory, name
+
+
+@pytest.fixture
+def celery_app():
+    """The project's Celery app, for as long as a test takes."""
+    before = celery.current_app._get_current_object()
+    app = celery.Celery("tests")
+    app.set_default()
+    app.set_current()
+    tasks._broker_rests_until = 0.0
+    yield app
+    tasks._broker_rests_until = 0.0
+    app.close()
+    before.set_default()
+    before.set_current()
