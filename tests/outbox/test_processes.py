@@ -110,7 +110,7 @@ def test_loop_ends_cleanly_at_sigterm(polar):
 
         output, _ = process.communicate(timeout=10)
     assert process.returncode == 0
-    assert "done: 10 deletions" in output
+    assert "10 deletions" in output
     assert not CustomerDeletion.objects.open().exists()
 
 

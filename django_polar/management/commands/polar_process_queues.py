@@ -65,9 +65,13 @@ def process_queues(stopped: threading.Event) -> dict[str, int]:
     """One round over all queues. How many rows of each are done now."""
     from django_polar.client import polar_client  # noqa: PLC0415 - httpx is loaded on use
     from django_polar.services import send_due_deletions, send_due_pushes  # noqa: PLC0415 - too
+    from django_polar.services.webhooks import apply_due_events  # noqa: PLC0415 - too
 
+    # Before a client is made: applying needs no token.
+    events = apply_due_events(should_stop=stopped.is_set)
     with polar_client() as client:
         return {
+            "events": events,
             "deletions": send_due_deletions(client, should_stop=stopped.is_set),
             "pushes": send_due_pushes(client, should_stop=stopped.is_set),
         }
