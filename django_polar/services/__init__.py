@@ -24,14 +24,18 @@ if TYPE_CHECKING:
     from .portal import create_portal_session
     from .pushes import send_due_pushes
     from .sync import sync_customers
+    from .webhooks import apply_due_events, prune_events, receive_event
 
 __all__ = [
     "adopt_customer",
+    "apply_due_events",
     "create_portal_session",
     "delete_customer",
     "dismiss_conflict",
     "get_balance",
     "get_or_create_customer",
+    "prune_events",
+    "receive_event",
     "refresh_customer",
     "refresh_state",
     "send_due_deletions",
@@ -57,6 +61,7 @@ _MODULES: Final = {
     "portal": ["create_portal_session"],
     "pushes": ["send_due_pushes"],
     "sync": ["sync_customers"],
+    "webhooks": ["apply_due_events", "prune_events", "receive_event"],
 }
 _HOMES: Final = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -232,7 +232,11 @@ def _forget(targets: Sequence[Target], *, using: str) -> None:
         Q(customer_id__in=ids) | Q(external_id__in=external_ids)
     )
     events.filter(Q(body__isnull=False) | Q(done_at=None)).update(
-        body=None, external_id=None, failed_at=None, done_at=Coalesce("done_at", now)
+        body=None,
+        unsent=[],
+        external_id=None,
+        failed_at=None,
+        done_at=Coalesce("done_at", now),
     )
 
 
