@@ -26,6 +26,8 @@ from django_polar.exceptions import (
 )
 from django_polar.models import Customer, LinkConflict, SyncRun, queues
 
+from .webhook_endpoints import find_endpoint_problems
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -167,10 +169,25 @@ def check_sync(_: PolarClient | None) -> Iterator[Finding]:
         yield _good("sync", f"last complete one began {run.started_at:%Y-%m-%d %H:%M}")
 
 
+def check_webhooks(client: PolarClient | None) -> Iterator[Finding]:
+    """Whether Polar delivers its events to this site."""
+    if client is None:
+        return
+    try:
+        problems = list(find_endpoint_problems(client))
+    except PolarError:
+        return  # check_token has said it
+    for problem in problems:
+        yield Finding("webhooks", problem.message, problem.fix)
+    if not problems:
+        yield _good("webhooks", "the endpoint is enabled and subscribes to what is needed")
+
+
 CHECKS: Final[list[Callable[[PolarClient | None], Iterable[Finding]]]] = [
     check_settings,
     check_token,
     check_scopes,
+    check_webhooks,
     check_sync,
     check_queues,
 ]

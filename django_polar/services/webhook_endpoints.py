@@ -10,7 +10,7 @@ from django.http.request import validate_host
 from django.urls import NoReverseMatch, reverse
 
 from django_polar.conf import settings
-from django_polar.exceptions import ConfigurationError, PermissionDeniedError, PolarError
+from django_polar.exceptions import ConfigurationError, PermissionDeniedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +45,9 @@ def find_endpoint_problems(client: PolarClient) -> Iterator[Problem]:
 
     Needs the scope ``webhooks:read``. This site is where ``include("django_polar.urls")`` is, on
     one of ``ALLOWED_HOSTS``.
+
+    Raises:
+        APIError: Polar is away, or does not take the token at all.
     """
     try:
         path = reverse("django_polar:webhook")
@@ -61,9 +64,6 @@ def find_endpoint_problems(client: PolarClient) -> Iterator[Problem]:
             "the token lacks webhooks:read, so the webhook endpoint was not looked at",
             "Add it to the token in Polar's dashboard (Settings, Developers).",
         )
-        return
-    except PolarError as error:
-        yield Problem(f"the webhook endpoints cannot be read: {error}", "Try again later.")
         return
     ours = [endpoint for endpoint in endpoints if _leads_to(endpoint.url, path)]
     if not ours:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from django_polar.models import CustomerDeletion, LinkConflict, SyncRun
 from django_polar.services.outbox import request_deletion
+from django_polar.services.webhook_endpoints import NEEDED_EVENTS
 from tests.outbox.rows import make_customer, make_user
 
 pytestmark = pytest.mark.django_db
@@ -31,6 +32,11 @@ def examine(*arguments):
 @pytest.fixture(autouse=True)
 def synced(polar):
     SyncRun.objects.create(started_at=timezone.now(), outcome=SyncRun.Outcome.COMPLETE)
+    polar.add_webhook_endpoint(
+        "https://example.com/polar/webhook/",
+        events=NEEDED_EVENTS,
+        secret="polar_whs_made_up_for_tests",
+    )
 
 
 def wrong_lines(text):
@@ -139,3 +145,18 @@ def test_broker_is_asked_only_if_wanted(celery_app):
 
     assert code == 1
     assert "broker: it does not answer" in text
+
+
+def test_a_disabled_webhook_endpoint_is_a_fault(polar):
+    """Polar disables it after ten events that were not taken, and says nothing."""
+    for endpoint in polar.webhooks.endpoints.values():
+        endpoint["enabled"] = False
+
+    text, code = examine()
+
+    assert code == 1
+    assert "is disabled" in wrong_lines(text)[0]
+
+
+def test_a_good_webhook_endpoint_is_said_to_be(polar):
+    assert "the endpoint is enabled" in examine()[0]

@@ -65,10 +65,14 @@ def process_queues(stopped: threading.Event) -> dict[str, int]:
     """One round over all queues. How many rows of each are done now."""
     from django_polar.client import polar_client  # noqa: PLC0415 - httpx is loaded on use
     from django_polar.services import send_due_deletions, send_due_pushes  # noqa: PLC0415 - too
-    from django_polar.services.webhooks import apply_due_events  # noqa: PLC0415 - too
+    from django_polar.services.webhooks import (  # noqa: PLC0415 - too
+        apply_due_events,
+        prune_events,
+    )
 
-    # Before a client is made: applying needs no token.
+    # Before a client is made: these need no token.
     events = apply_due_events(should_stop=stopped.is_set)
+    prune_events()
     with polar_client() as client:
         return {
             "events": events,
