@@ -22,16 +22,29 @@ if TYPE_CHECKING:
     )
     from .deletions import send_due_deletions
     from .portal import create_portal_session
+    from .portal_customers import (
+        add_payment_method,
+        confirm_payment_method,
+        delete_payment_method,
+        get_portal_customer,
+        list_payment_methods,
+        update_portal_customer,
+    )
     from .pushes import send_due_pushes
     from .sync import sync_customers
 
 __all__ = [
+    "add_payment_method",
     "adopt_customer",
+    "confirm_payment_method",
     "create_portal_session",
     "delete_customer",
+    "delete_payment_method",
     "dismiss_conflict",
     "get_balance",
     "get_or_create_customer",
+    "get_portal_customer",
+    "list_payment_methods",
     "refresh_customer",
     "refresh_state",
     "send_due_deletions",
@@ -39,6 +52,7 @@ __all__ = [
     "sync_customer",
     "sync_customers",
     "update_customer",
+    "update_portal_customer",
 ]
 
 _MODULES: Final = {
@@ -55,6 +69,14 @@ _MODULES: Final = {
     ],
     "deletions": ["send_due_deletions"],
     "portal": ["create_portal_session"],
+    "portal_customers": [
+        "add_payment_method",
+        "confirm_payment_method",
+        "delete_payment_method",
+        "get_portal_customer",
+        "list_payment_methods",
+        "update_portal_customer",
+    ],
     "pushes": ["send_due_pushes"],
     "sync": ["sync_customers"],
 }
