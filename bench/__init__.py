@@ -1,0 +1,1 @@
+"""What ``make bench`` measures. ``run.py`` prints it as one JSON object."""
