@@ -30,6 +30,12 @@ SETTING_CHECKS: Final = {
     "max_deleted_share": "E017",
     "webhook_max_body_bytes": "E018",
     "queue_max_attempts": "E019",
+    "products": "E030",
+    "benefits": "E031",
+    "meters": "E032",
+    "entitlement_max_age": "E033",
+    "entitlement_when_stale": "E034",
+    "return_url_hosts": "E035",
 }
 """Each setting's stable id. A number is never used again for something else."""
 

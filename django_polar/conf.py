@@ -7,9 +7,9 @@ with a stable id in ``checks``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
@@ -31,9 +31,14 @@ DASHBOARDS: Final = {
     "sandbox": "https://sandbox.polar.sh",
 }
 
+WHEN_STALE: Final = ("allow", "deny", "refresh")
+
 UserFields = Callable[[Any], Mapping[str, Any]]
 ExternalIdOfUser = Callable[[Any], str]
 UsersOfExternalIds = Callable[[list[str]], Mapping[str, Any]]
+
+Named: TypeAlias = "UUID | str | Iterable[UUID | str]"
+"""One of Polar's ids, a name from the settings for one or several of them, or several of both."""
 
 T = TypeVar("T")
 
@@ -215,6 +220,58 @@ class Settings:
         return int(value)
 
     @property
+    def products(self) -> Mapping[str, frozenset[UUID]]:
+        """``POLAR_PRODUCTS``: names of your own for products: ``{"pro": "<id>"}``.
+
+        One name may stand for several ids, as for a monthly and a yearly product.
+        """
+        return self._names("POLAR_PRODUCTS")
+
+    @property
+    def benefits(self) -> Mapping[str, frozenset[UUID]]:
+        """``POLAR_BENEFITS``: names of your own for benefits, as for products."""
+        return self._names("POLAR_BENEFITS")
+
+    @property
+    def meters(self) -> Mapping[str, frozenset[UUID]]:
+        """``POLAR_METERS``: names of your own for meters, as for products."""
+        return self._names("POLAR_METERS")
+
+    @property
+    def entitlement_max_age(self) -> timedelta | None:
+        """``POLAR_ENTITLEMENT_MAX_AGE``: an older state is stale; by default none ever is."""
+        if getattr(django_settings, "POLAR_ENTITLEMENT_MAX_AGE", None) is None:
+            return None
+        return self._duration("POLAR_ENTITLEMENT_MAX_AGE", timedelta(hours=1))
+
+    @property
+    def entitlement_when_stale(self) -> str:
+        """``POLAR_ENTITLEMENT_WHEN_STALE``: what a stale state does.
+
+        ``"allow"`` believes it, ``"deny"`` does not, and ``"refresh"`` believes it and has it
+        refreshed in the background.
+        """
+        value = self._get("POLAR_ENTITLEMENT_WHEN_STALE", "allow", (str,))
+        if value not in WHEN_STALE:
+            raise ConfigurationError(
+                f"POLAR_ENTITLEMENT_WHEN_STALE is {value!r}; use 'allow', 'deny' or 'refresh'."
+            )
+        return str(value)
+
+    @property
+    def return_url_hosts(self) -> frozenset[str]:
+        """``POLAR_RETURN_URL_HOSTS``: other hosts that Polar's portal may send users back to.
+
+        The host of the request itself is always allowed.
+        """
+        value = self._get("POLAR_RETURN_URL_HOSTS", (), (list, tuple, set, frozenset))
+        if not all(isinstance(host, str) and host and "/" not in host for host in value):
+            raise ConfigurationError(
+                "POLAR_RETURN_URL_HOSTS must be a list of hosts such as 'app.example.com'."
+            )
+        return frozenset(value)
+
+    @property
     def dashboard_url(self) -> str:
         """Polar's dashboard in this environment."""
         return DASHBOARDS[self.environment]
@@ -238,6 +295,18 @@ class Settings:
             raise ConfigurationError(f"{name} must be longer than nothing.")
         return duration
 
+    def _names(self, name: str) -> Mapping[str, frozenset[UUID]]:
+        from uuid import UUID  # noqa: PLC0415 - on use, as everything here
+
+        names: dict[str, frozenset[UUID]] = {}
+        for key, value in self._get(name, {}, (Mapping,)).items():
+            ids = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
+            try:
+                names[key] = frozenset(UUID(str(each)) for each in ids)
+            except ValueError as error:
+                raise ConfigurationError(f"{name}[{key!r}] is not an id of Polar's.") from error
+        return names
+
     def _callable(self, name: str, default: Callable[..., T]) -> Callable[..., T]:
         value = getattr(django_settings, name, None)
         if value is None:
@@ -254,6 +323,31 @@ class Settings:
 
 
 settings = Settings()
+
+
+def ids_named(setting: str, named: Named) -> frozenset[UUID]:
+    """The ids that a name from ``POLAR_PRODUCTS``, an id, or several of both stand for.
+
+    ``setting`` is ``"products"``, ``"benefits"`` or ``"meters"``.
+
+    Raises:
+        ConfigurationError: it is neither an id nor a name in the setting.
+    """
+    from uuid import UUID  # noqa: PLC0415 - on use, as everything here
+
+    if isinstance(named, UUID):
+        return frozenset((named,))
+    if not isinstance(named, str):
+        return frozenset().union(*(ids_named(setting, each) for each in named))
+    names: Mapping[str, frozenset[UUID]] = getattr(settings, setting)
+    if named in names:
+        return names[named]
+    try:
+        return frozenset((UUID(named),))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{named!r} is no id of Polar's, and POLAR_{setting.upper()} has no such name."
+        ) from error
 
 
 def _external_id_from_pk(user: Any) -> str:

@@ -13,6 +13,7 @@ from .conf import settings
 from .models import users_deleted
 from .services import outbox
 from .services.nudge import work_queued
+from .signals import customer_state_stale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ def connect() -> None:
     """Start listening; called once, when all models are known."""
     users_deleted.connect(request_deletions, dispatch_uid="django_polar.request_deletions")
     work_queued.connect(enqueue, dispatch_uid="django_polar.enqueue")
+    customer_state_stale.connect(refresh, dispatch_uid="django_polar.refresh")
     user_model = get_user_model()
     for model in apps.get_models():
         # Proxies and children of the user model send signals under their own names.
@@ -72,3 +74,11 @@ def enqueue(queue: str, **_: Any) -> None:
         from . import tasks  # noqa: PLC0415 - importing Celery takes a fifth of a second
 
         tasks.enqueue(queue)
+
+
+def refresh(external_id: str, **_: Any) -> None:
+    """Have a stale state fetched in the background, in projects that use Celery."""
+    if "celery" in sys.modules:
+        from . import tasks  # noqa: PLC0415 - as above
+
+        tasks.enqueue("sync_customer", external_id)

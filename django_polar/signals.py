@@ -27,5 +27,11 @@ benefit_revoked = Signal()
 customer_deleted = Signal()
 """``customer``: Polar no longer has it."""
 
+customer_state_stale = Signal()
+"""``customer_id: UUID``, ``external_id: str``: its state was asked for and is older than allowed.
+
+Sent outside of any change, at most once a minute for a customer, where the policy says refresh.
+"""
+
 webhook_received = Signal()
 """``event: WebhookEvent``: stored, not yet applied. Of any type, also unknown ones."""

@@ -69,5 +69,8 @@ DATABASE_CONNECTIONS: dict[str, dict[str, Any]] = {
 }
 DATABASES = {"default": DATABASE_CONNECTIONS[os.environ.get("TEST_DATABASE", "sqlite")]}
 
+# As drf-spectacular's documentation says; the package works without it.
+REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
+
 POLAR_ACCESS_TOKEN = "polar_oat_made_up_for_tests"
 POLAR_WEBHOOK_SECRET = "polar_whs_made_up_for_tests"

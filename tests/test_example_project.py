@@ -21,11 +21,13 @@ PRO = "957b0b87-4524-409a-9d03-5007f821a094"
 def shop(settings):
     """The example project's pages, in the settings of the tests."""
     settings.SHOP_PLANS = EXAMPLE["SHOP_PLANS"]
+    settings.POLAR_PRODUCTS = EXAMPLE["POLAR_PRODUCTS"]
     # As in project.urls, whose package also makes its Celery app everybody's.
     urls = [
         path("", include("shop.urls")),
         path("accounts/", include("django.contrib.auth.urls")),
         path("admin/", admin.site.urls),
+        path("polar/", include("django_polar.urls")),
     ]
     settings.ROOT_URLCONF = type("Urls", (), {"urlpatterns": urls})
     shop = ROOT / "example_project" / "shop" / "templates"
@@ -81,36 +83,62 @@ def test_pricing_marks_the_plan_that_was_bought(visitor, polar, mirror, capsys):
 
 
 @pytest.mark.django_db
-def test_billing_leads_to_polar(visitor, polar, mirror, capsys):
+def test_subscriber_sees_it_on_every_page(visitor, polar, mirror, capsys):
+    """The header changes with the state, by a template filter."""
+    assert "Larch Pro" not in visitor.get("/").content.decode()
+    customer = polar.add_customer(external_id="42", email="ada@example.com")
+    polar.add_subscription(customer, product_id=PRO)
+    mirror()
+
+    assert "Larch Pro" in visitor.get("/").content.decode()
+
+
+@pytest.mark.django_db
+def test_billing_leads_to_polar_and_back(visitor, polar, mirror, capsys):
     """The button opens Polar's portal with a session of this customer."""
     polar.add_customer(external_id="42", email="ada@example.com")
     mirror()
+    form = re.search(
+        r'<form method="post" action="(/polar/portal/)">.*?name="return_url" value="([^"]+)"',
+        visitor.get("/").content.decode(),
+    )
 
-    response = visitor.post("/billing/")
+    response = visitor.post(form[1], {"return_url": form[2]})
 
-    assert response.status_code == 302
+    assert response.status_code == 303
     assert response["Location"].startswith(polar.portal_url)
 
 
 @pytest.mark.django_db
 def test_billing_of_somebody_who_bought_nothing(visitor, polar):
-    """Whoever is no customer is shown the plans instead of the portal."""
-    response = visitor.post("/billing/", follow=True)
+    """Whoever is no customer is shown the way to the plans, in the shop's own dress."""
+    page = visitor.post("/polar/portal/").content.decode()
 
-    assert response.redirect_chain == [("/pricing/", 302)]
-    assert "not bought anything" in response.content.decode()
+    assert "not bought anything" in page
+    assert "Larch" in page
 
 
 @pytest.mark.django_db
 def test_billing_survives_an_outage(visitor, polar, mirror, capsys):
-    """When Polar is down the visitor is told so, on the home page."""
+    """When Polar is down the visitor is told so."""
     polar.add_customer(external_id="42", email="ada@example.com")
     mirror()
     polar.fail_next(503, times=10)
 
-    response = visitor.post("/billing/", follow=True)
+    assert "Polar does not answer" in visitor.post("/polar/portal/").content.decode()
 
-    assert "Polar does not answer" in response.content.decode()
+
+@pytest.mark.django_db
+def test_account_page_asks_the_api(visitor, polar, mirror, capsys):
+    """What the page fetches is there, for the visitor alone."""
+    customer = polar.add_customer(external_id="42", email="ada@example.com")
+    polar.add_subscription(customer, product_id=PRO)
+    mirror()
+    address = re.search(r'fetch\("([^"]+)"', visitor.get("/account/").content.decode())[1]
+
+    state = visitor.get(address).json()
+
+    assert [each["product_id"] for each in state["active_subscriptions"]] == [PRO]
 
 
 def test_beat_schedule_is_the_documented_one():

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import models
+from django.db.models.fields.json import KeyTransform
+
+from django_polar.conf import ids_named
 
 from .fields import ExactCharField
 from .state import ActiveSubscription, GrantedBenefit
 from .user_deletion import set_null_and_tell
 
 if TYPE_CHECKING:
-    from uuid import UUID
+    from django_polar.conf import Named
 
 EXTERNAL_ID_MAX_LENGTH = 750
 """MariaDB indexes 3072 bytes at most, four to a character; Polar itself sets no limit."""
@@ -39,30 +42,37 @@ class CustomerQuerySet(models.QuerySet["Customer"]):
         """Those that belong to no user of this project, without the deleted ones."""
         return self.live().filter(user__isnull=True)
 
-    def with_active_subscription(self, product_id: UUID | str | None = None) -> CustomerQuerySet:
-        """Those with an active or trialing subscription, to that product if one is given."""
+    def with_active_subscription(self, product_id: Named | None = None) -> CustomerQuerySet:
+        """Those with an active or trialing subscription, to that product if one is given.
+
+        ``product_id`` may be a name from ``POLAR_PRODUCTS``, or several of which one suffices.
+        """
         subscriptions = ActiveSubscription.objects.filter(state_id=models.OuterRef("pk"))
         if product_id is not None:
-            subscriptions = subscriptions.filter(product_id=product_id)
+            subscriptions = subscriptions.filter(product_id__in=ids_named("products", product_id))
         return self.filter(models.Exists(subscriptions))
 
     def with_benefit(
         self,
-        benefit_id: UUID | str | None = None,
+        benefit_id: Named | None = None,
         type: str | None = None,  # noqa: A002 - Polar's word, and part of the contract
         metadata: dict[str, Any] | None = None,
     ) -> CustomerQuerySet:
         """Those with a granted benefit for which everything given is true at once.
 
+        ``benefit_id`` may be a name from ``POLAR_BENEFITS``, or several of which one suffices.
         ``metadata`` matches when the benefit's metadata has each of its keys with that value.
         """
         grants = GrantedBenefit.objects.filter(state_id=models.OuterRef("pk"))
         if benefit_id is not None:
-            grants = grants.filter(benefit_id=benefit_id)
+            grants = grants.filter(benefit_id__in=ids_named("benefits", benefit_id))
         if type is not None:
             grants = grants.filter(benefit_type=type)
-        for key, value in (metadata or {}).items():
-            grants = grants.filter(**{f"benefit_metadata__{key}": value})
+        for number, (key, value) in enumerate((metadata or {}).items()):
+            # Not as a keyword: a key of Polar's may hold what Django takes for a lookup.
+            name = f"metadata_{number}"
+            grants = grants.alias(**{name: KeyTransform(key, "benefit_metadata")})
+            grants = grants.filter(**{name: value})
         return self.filter(models.Exists(grants))
 
     def with_state(self) -> CustomerQuerySet:

@@ -22,18 +22,31 @@ if TYPE_CHECKING:
     )
     from .deletions import send_due_deletions
     from .portal import create_portal_session
+    from .portal_customers import (
+        add_payment_method,
+        confirm_payment_method,
+        delete_payment_method,
+        get_portal_customer,
+        list_payment_methods,
+        update_portal_customer,
+    )
     from .pushes import send_due_pushes
     from .sync import sync_customers
     from .webhooks import apply_due_events, prune_events, receive_event
 
 __all__ = [
+    "add_payment_method",
     "adopt_customer",
     "apply_due_events",
+    "confirm_payment_method",
     "create_portal_session",
     "delete_customer",
+    "delete_payment_method",
     "dismiss_conflict",
     "get_balance",
     "get_or_create_customer",
+    "get_portal_customer",
+    "list_payment_methods",
     "prune_events",
     "receive_event",
     "refresh_customer",
@@ -43,6 +56,7 @@ __all__ = [
     "sync_customer",
     "sync_customers",
     "update_customer",
+    "update_portal_customer",
 ]
 
 _MODULES: Final = {
@@ -59,6 +73,14 @@ _MODULES: Final = {
     ],
     "deletions": ["send_due_deletions"],
     "portal": ["create_portal_session"],
+    "portal_customers": [
+        "add_payment_method",
+        "confirm_payment_method",
+        "delete_payment_method",
+        "get_portal_customer",
+        "list_payment_methods",
+        "update_portal_customer",
+    ],
     "pushes": ["send_due_pushes"],
     "sync": ["sync_customers"],
     "webhooks": ["apply_due_events", "prune_events", "receive_event"],

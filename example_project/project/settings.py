@@ -2,6 +2,7 @@
 
 import os
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -25,8 +26,8 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "rest_framework",
+    "shop",  # first: its templates dress those of the package
     "django_polar",  # django-polar
-    "shop",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -75,6 +76,14 @@ SHOP_PLANS = [
         "product_id": "76f68a75-f01e-476f-9a02-ada71a3765a3",
     },
 ]
+
+# Names for templates and views: {{ user|has_active_subscription:"pro" }}.
+POLAR_PRODUCTS = {str(plan["name"]).lower(): plan["product_id"] for plan in SHOP_PLANS}
+
+# With django-polar[openapi] there is a schema of the API under /schema/.
+REST_FRAMEWORK = {}
+if find_spec("drf_spectacular"):
+    REST_FRAMEWORK["DEFAULT_SCHEMA_CLASS"] = "drf_spectacular.openapi.AutoSchema"
 
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "redis://127.0.0.1:6379/0")
 CELERY_BEAT_SCHEDULE = {

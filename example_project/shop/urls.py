@@ -6,5 +6,5 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("pricing/", views.pricing, name="pricing"),
     path("members/", views.members, name="members"),
-    path("billing/", views.billing, name="billing"),
+    path("account/", views.account, name="account"),
 ]
