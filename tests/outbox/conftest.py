@@ -17,25 +17,22 @@ def client(polar):
 
 
 @pytest.fixture
-def database_on_disk(request, tmp_path, django_db_blocker):
+def database_on_disk(transactional_db, tmp_path):
     """A database that other processes see. SQLite's is in memory elsewhere."""
     if connection.vendor != "sqlite":
-        request.getfixturevalue("transactional_db")
         yield
         return
-    request.getfixturevalue("django_db_setup")
-    with django_db_blocker.unblock():
-        in_memory, name = connection.connection, connection.settings_dict["NAME"]
-        connection.connection, connection.settings_dict["NAME"] = None, tmp_path / "test.sqlite3"
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("PRAGMA journal_mode=WAL")
-                cursor.execute("PRAGMA synchronous=OFF")
-            call_command("migrate", verbosity=0)
-            yield
-        finally:
-            connection.close()
-            connection.connection, connection.settings_dict["NAME"] = in_memory, name
+    in_memory, name = connection.connection, connection.settings_dict["NAME"]
+    connection.connection, connection.settings_dict["NAME"] = None, tmp_path / "test.sqlite3"
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=OFF")
+        call_command("migrate", verbosity=0)
+        yield
+    finally:
+        connection.close()
+        connection.connection, connection.settings_dict["NAME"] = in_memory, name
 
 
 @pytest.fixture
