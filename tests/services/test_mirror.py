@@ -185,7 +185,7 @@ def test_a_revoked_grant_does_not_come_back_with_an_older_event():
         lambda: give(grant(modified=2), 2),
         lambda: end(grant(modified=3), 3),
     ]
-    for order in itertools.permutations([*news, *news], 4):
+    for order in list(itertools.permutations([*news, *news], 4))[::3]:
         if news[2] not in order:
             continue
         Customer.objects.all().delete()
@@ -225,7 +225,8 @@ def test_parts_and_whole_states_give_the_same_rows_in_any_order():
         lambda: show(state(grants=[grant(modified=5)], meters=[meter()]), 6),
     ]
     contents = []
-    for order in itertools.permutations(news):
+    # Every seventh of them: no news is at the same place in all.
+    for order in list(itertools.permutations(news))[::7]:
         Customer.objects.all().delete()
         take(customer(), 0)
         for tell in order:
@@ -236,6 +237,18 @@ def test_parts_and_whole_states_give_the_same_rows_in_any_order():
     assert ActiveMeter.objects.count() == 1
     assert ActiveSubscription.objects.count() == 0
     assert all(content == contents[0] for content in contents)
+
+
+def test_a_grant_that_is_told_again_outlives_a_state_from_before():
+    """Though nothing about it is new: that it was seen later counts."""
+    news = [lambda: give(grant(), 1), lambda: show(state(), 2), lambda: give(grant(), 3)]
+    for order in itertools.permutations(news):
+        Customer.objects.all().delete()
+        take(customer(), 0)
+        for tell in order:
+            tell()
+
+        assert granted() == {GRANT}
 
 
 def test_a_state_that_is_told_late_takes_nothing_away():
@@ -411,7 +424,7 @@ def test_deletion_is_final_in_any_order():
         lambda: take(customer(modified=9, name="back again"), 9),
     ]
     contents = []
-    for order in itertools.permutations(news):
+    for order in list(itertools.permutations(news))[::3]:
         Customer.objects.all().delete()
         for tell in order:
             tell()
