@@ -162,7 +162,10 @@ class Bench:
                 continue
             _say(f"{', '.join(keys)} ...")
             start = time.monotonic()
-            result.update(work())
+            found = work()
+            result.update(found)
+            for key in keys:
+                _say(f"  {key}: {json.dumps(_rounded(found[key]))}")
             _say(f"  {time.monotonic() - start:.0f} s")
         return result
 
