@@ -97,6 +97,6 @@ $(VENV)/.%: pyproject.toml $(VENV)/.pip
 	@touch $@
 
 .venv-bench/.bench: pyproject.toml
-	@$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/.pip
+	@$(MAKE) --silent --no-print-directory VENV=.venv-bench .venv-bench/.pip
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --editable . --group bench
 	@touch $@

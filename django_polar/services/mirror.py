@@ -15,7 +15,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Coalesce, Least
 
 from django_polar.conf import settings
@@ -116,8 +116,14 @@ def link_users(external_ids: Mapping[UUID, str]) -> int:
     alias = database()
 
     def link() -> int:
-        with transaction.atomic(using=alias):
-            statements_for(CUSTOMERS, alias).write_links(_without_rivals(links))
+        statements = statements_for(CUSTOMERS, alias)
+        try:
+            with transaction.atomic(using=alias):
+                statements.write_links(links)
+        except IntegrityError:
+            # A user is claimed twice. To look first would cost every page another read.
+            with transaction.atomic(using=alias):
+                statements.write_links(_without_rivals(links))
         return len(links)
 
     linked: int = retry_conflicts(link)

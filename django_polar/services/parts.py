@@ -10,6 +10,7 @@ from django.db import models, transaction
 from django_polar.models import Customer, CustomerState, StateItem, SyncRun
 
 from . import notifications
+from .statements import statements_for
 from .tables import BENEFITS, METERS, SUBSCRIPTIONS, make_rows
 from .upsert import Changes, database, retry_conflicts, upsert
 
@@ -104,15 +105,23 @@ def write_items(
     floor: datetime | None,
 ) -> tuple[Changes, set[UUID]]:
     missing: set[UUID] = set()
+    statements = statements_for(table, database())
 
     def admit(rows: list[Row]) -> list[Row]:
         # Locked, or a part could end between this look and the write.
-        states = {state.pk: state for state in lock_states({row.values[0] for row in rows})}
-        missing.update(row.values[0] for row in rows if row.values[0] not in states)
+        customers = {row.values[0] for row in rows}
+        special = customers
+        if floor is None or floor <= observed_at:
+            special = set(statements.lock_states(list(customers), observed_at))
+        if not special:
+            return rows
+        states = {state.pk: state for state in lock_states(special)}
+        missing.update(special - states.keys())
         return [
             row
             for row in rows
-            if (state := states.get(row.values[0])) and _is_news(row, state, observed_at, floor)
+            if row.values[0] not in special
+            or ((state := states.get(row.values[0])) and _is_news(row, state, observed_at, floor))
         ]
 
     rows = make_rows(table, payloads, owners)

@@ -3,10 +3,14 @@
 Built once for each table and database, because building is what the ORM spends its time on.
 Every statement writes a row only over an older one, see ``upsert``. What is put into the text of
 a statement are names of tables and columns; every value is a parameter.
+
+Values are converted a column at a time: for most columns that is nothing at all, and what the
+rest costs is the greatest part of a first sync.
 """
 
 from __future__ import annotations
 
+from datetime import UTC
 from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -19,15 +23,20 @@ from django.utils import timezone
 from django_polar.models import Customer, CustomerState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
     from uuid import UUID
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from .tables import Row, Table, Values
+    from .tables import Row, Table
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
+_encode_hex = msgspec.json.Encoder(uuid_format="hex").encode
+_decode_texts = msgspec.json.Decoder(list[str | None]).decode
+
+_by_id = attrgetter("id.int")
+"""Rows are written in one order, so that two writers cannot wait for each other."""
 
 
 class Statements:
@@ -42,7 +51,6 @@ class Statements:
         self.fields = [fields[column] for column in self.columns]
         self.name = quote(table.model._meta.db_table)
         self.quoted = [quote(column) for column in self.columns]
-        self.key: Callable[[UUID], Any] = str
         self.states = quote(CustomerState._meta.db_table)
         self.customers = quote(Customer._meta.db_table)
         user = Customer._meta.get_field("user")
@@ -53,15 +61,17 @@ class Statements:
     def connection(self) -> BaseDatabaseWrapper:
         return connections[self.alias]
 
-    def read_digests(self, ids: Sequence[UUID]) -> dict[Any, int]:
-        """The digest of each row that is there, by ``key(id)``."""
-        places = ", ".join(["%s"] * len(ids))
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT id, digest FROM {self.name} WHERE id IN ({places})",
-                [self.key(id_) for id_ in ids],
-            )
-            return dict(cursor.fetchall())
+    def find_different(self, rows: Sequence[Row]) -> list[tuple[Row, int | None]]:
+        """Those whose digest is not the stored one, with the stored one if there is any."""
+        raise NotImplementedError
+
+    def lock_states(self, ids: Sequence[UUID], observed_at: datetime) -> list[UUID]:
+        """Lock the states of these customers, in one order, where the database has such locks.
+
+        Returns those that have none, and those whose state knows of parts that went away or was
+        seen as a whole after ``observed_at``: nearly none, and the others need not be read.
+        """
+        raise NotImplementedError
 
     def write(self, rows: Sequence[Row], observed_at: datetime) -> None:
         """Insert, or update where not older."""
@@ -74,6 +84,20 @@ class Statements:
     def write_links(self, links: Sequence[tuple[UUID, Any]]) -> None:
         """Give each customer its user, if it has none yet. ``links`` are (customer, user pk)."""
         raise NotImplementedError
+
+    def _fetch(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            return rows
+
+    def _execute(self, sql: str, parameters: Sequence[Any]) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+
+    def _execute_many(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.executemany(sql, list(parameters))
 
     def _user_parameter(self, pk: Any) -> Any:
         return self.user_field.get_db_prep_save(pk, self.connection)
@@ -100,12 +124,18 @@ class SQLiteStatements(Statements):
 
     def __init__(self, table: Table, connection: BaseDatabaseWrapper) -> None:
         super().__init__(table, connection)
-        kinds = [_kind(f) for f in self.fields]
-        self.uuids = [i for i, kind in enumerate(kinds) if kind == "uuid"]
-        self.times = [i for i, kind in enumerate(kinds) if kind == "time"]
-        self.jsons = [i for i, kind in enumerate(kinds) if kind == "json"]
-        if not connection.features.has_native_uuid_field:
-            self.key = attrgetter("hex")
+        native = connection.features.has_native_uuid_field
+        self.encode_keys = _encode if native else _encode_hex
+        converters: dict[str, Callable[[Sequence[Any]], list[str | None]]] = {
+            "uuid": self._keys,
+            "time": self._times,
+            "json": _texts,
+        }
+        self.converters = [
+            (i, converters[kind])
+            for i, kind in enumerate(map(_kind, self.fields))
+            if kind in converters
+        ]
         places = ", ".join(["%s"] * len(self.columns))
         self.insert = (
             f"INSERT INTO {self.name} ({', '.join(self.quoted)}) VALUES ({places})"
@@ -119,53 +149,68 @@ class SQLiteStatements(Statements):
             f"UPDATE {self.customers} SET {self.user_column} = %s"
             f" WHERE id = %s AND {self.user_column} IS NULL AND deleted_at IS NULL"
         )
+        self.select_different = (
+            f"SELECT new.key, stored.digest FROM json_each(%s) AS new"
+            f" LEFT JOIN {self.name} AS stored ON stored.id = new.key"
+            " WHERE stored.digest IS NOT new.value"
+        )
+        self.select_special_states = (
+            "SELECT new.key FROM json_each(%s) AS new"
+            f" LEFT JOIN {self.states} AS state ON state.customer_id = new.value"
+            " WHERE state.removals IS NOT '{}' OR state.as_of > %s"
+        )
+
+    def find_different(self, rows: Sequence[Row]) -> list[tuple[Row, int | None]]:
+        by_key = {row.id: row.digest for row in rows}
+        found = self._fetch(self.select_different, [_encode_hex(by_key).decode()])
+        if not found:
+            return []
+        by_hex = {row.id.hex: row for row in rows}
+        return [(by_hex[key], digest) for key, digest in found]
+
+    def lock_states(self, ids: Sequence[UUID], observed_at: datetime) -> list[UUID]:
+        parameters = [_encode_hex(ids).decode(), *self._times([observed_at])]
+        return [
+            ids[position] for (position,) in self._fetch(self.select_special_states, parameters)
+        ]
 
     def _on_conflict(self) -> str:
         assignments = ", ".join(f"{c} = excluded.{c}" for c in self.quoted)
         return f"ON CONFLICT (id) DO UPDATE SET {assignments} WHERE {self._guard('excluded.{}')}"
 
     def write(self, rows: Sequence[Row], observed_at: datetime) -> None:
-        zone = self._zone()
-        with self.connection.cursor() as cursor:
-            cursor.executemany(
-                self.insert,
-                [
-                    self._parameters((*row.values, observed_at, row.digest), zone)
-                    for row in sorted(rows, key=attrgetter("id"))
-                ],
-            )
+        in_order = sorted(rows, key=_by_id)
+        columns: list[Sequence[Any]] = [
+            *zip(*(row.values for row in in_order), strict=True),
+            [observed_at] * len(in_order),
+            [row.digest for row in in_order],
+        ]
+        for i, convert in self.converters:
+            columns[i] = convert(columns[i])
+        self._execute_many(self.insert, zip(*columns, strict=True))
 
     def write_states(self, ids: Sequence[UUID], as_of: datetime | None) -> None:
-        time = None if as_of is None else _naive(as_of, self._zone())
-        with self.connection.cursor() as cursor:
-            cursor.executemany(self.insert_state, [(self.key(id_), time, "{}") for id_ in ids])
+        (time,) = self._times([as_of])
+        self._execute_many(self.insert_state, [(key, time, "{}") for key in self._keys(ids)])
 
     def write_links(self, links: Sequence[tuple[UUID, Any]]) -> None:
-        with self.connection.cursor() as cursor:
-            cursor.executemany(
-                self.update_link,
-                [(self._user_parameter(user), self.key(id_)) for id_, user in links],
-            )
+        keys = self._keys([id_ for id_, _ in links])
+        users = [self._user_parameter(user) for _, user in links]
+        self._execute_many(self.update_link, zip(users, keys, strict=True))
 
-    def _zone(self) -> Any:
-        """Where Django takes times of this database to be."""
-        if django_settings.USE_TZ:
-            return self.connection.timezone
-        return timezone.get_default_timezone()
+    def _keys(self, column: Sequence[UUID | None]) -> list[str | None]:
+        return _decode_texts(self.encode_keys(column))
 
-    def _parameters(self, values: Values, zone: Any) -> list[Any]:
-        result = list(values)
-        key = self.key
-        for i in self.uuids:
-            if (value := result[i]) is not None:
-                result[i] = key(value)
-        for i in self.times:
-            if (value := result[i]) is not None:
-                result[i] = _naive(value, zone)
-        for i in self.jsons:
-            if (value := result[i]) is not None:
-                result[i] = _encode(value).decode()
-        return result
+    def _times(self, column: Sequence[datetime | None]) -> list[str | None]:
+        """As Django writes them to a database that knows no offsets."""
+        zone: Any = (
+            self.connection.timezone if django_settings.USE_TZ else timezone.get_default_timezone()
+        )
+        if zone is not UTC or any(value and value.tzinfo is not UTC for value in column):
+            column = [value and value.astimezone(zone).replace(tzinfo=None) for value in column]
+        # A JSON encoder writes a column of times twenty times as fast as str() does.
+        text = _encode(column).replace(b"T", b" ").replace(b"Z", b"")
+        return _decode_texts(text)
 
 
 class MariaDBStatements(SQLiteStatements):
@@ -176,6 +221,25 @@ class MariaDBStatements(SQLiteStatements):
     """
 
     ignore_existing = "ON DUPLICATE KEY UPDATE customer_id = customer_id"
+
+    def find_different(self, rows: Sequence[Row]) -> list[tuple[Row, int | None]]:
+        found = self._fetch(
+            f"SELECT id, digest FROM {self.name} WHERE id IN ({_places(rows)})",
+            self._keys([row.id for row in rows]),
+        )
+        digests = {_as_key(id_): digest for id_, digest in found}
+        different = [(row, digests.get(row.id.hex)) for row in rows]
+        return [(row, digest) for row, digest in different if digest != row.digest]
+
+    def lock_states(self, ids: Sequence[UUID], observed_at: datetime) -> list[UUID]:
+        found = self._fetch(
+            "SELECT customer_id, removals = '{}' AND (as_of IS NULL OR as_of <= %s)"
+            f" FROM {self.states} WHERE customer_id IN ({_places(ids)})"
+            " ORDER BY customer_id FOR UPDATE",
+            [*self._times([observed_at]), *self._keys(ids)],
+        )
+        plain = {_as_key(id_) for id_, is_plain in found if is_plain}
+        return [id_ for id_ in ids if id_.hex not in plain]
 
     def _on_conflict(self) -> str:
         wins = f"@polar_wins := ({self._guard('VALUES({})')})"
@@ -191,7 +255,10 @@ class PostgreSQLStatements(Statements):
 
     def __init__(self, table: Table, connection: BaseDatabaseWrapper) -> None:
         super().__init__(table, connection)
-        self.key = _identity
+        # A class for the rows of this table writes their JSON three times as fast as a dict.
+        self.record: Callable[..., msgspec.Struct] = msgspec.defstruct(
+            "Record", self.columns, gc=False
+        )
         columns = ", ".join(self.quoted)
         types = [
             f.rel_db_type(connection) if f.is_relation else f.db_type(connection)
@@ -209,50 +276,70 @@ class PostgreSQLStatements(Statements):
             " SELECT id, %s, '{}' FROM unnest(%s::uuid[]) AS new(id) ON CONFLICT DO NOTHING"
         )
         self.update_link = (
-            f"UPDATE {self.customers} SET {self.user_column} = new.user_id"
+            f"UPDATE {self.customers} SET {self.user_column} = new.pk"
             " FROM json_to_recordset(%s::json) AS"
-            f" new(id uuid, user_id {self.user_field.db_type(connection)})"
+            f" new(id uuid, pk {self.user_field.db_type(connection)})"
             f" WHERE {self.customers}.id = new.id AND {self.customers}.{self.user_column} IS NULL"
             f" AND {self.customers}.deleted_at IS NULL"
         )
+        self.select_different = (
+            "SELECT new.position - 1, stored.digest"
+            " FROM unnest(%s::uuid[], %s::bigint[]) WITH ORDINALITY AS new(id, digest, position)"
+            f" LEFT JOIN {self.name} AS stored ON stored.id = new.id"
+            " WHERE stored.digest IS DISTINCT FROM new.digest"
+        )
+        self.select_special_states = (
+            "WITH locked AS (SELECT customer_id, as_of, removals"
+            f" FROM {self.states} WHERE customer_id = ANY(%s::uuid[])"
+            " ORDER BY customer_id FOR UPDATE)"
+            " SELECT new.position - 1"
+            " FROM unnest(%s::uuid[]) WITH ORDINALITY AS new(id, position)"
+            " LEFT JOIN locked ON locked.customer_id = new.id"
+            " WHERE locked.removals IS DISTINCT FROM '{}' OR locked.as_of > %s"
+        )
 
-    def read_digests(self, ids: Sequence[UUID]) -> dict[Any, int]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT id, digest FROM {self.name} WHERE id = ANY(%s::uuid[])",
-                [[str(id_) for id_ in ids]],
-            )
-            return dict(cursor.fetchall())
+    def find_different(self, rows: Sequence[Row]) -> list[tuple[Row, int | None]]:
+        found = self._fetch(
+            self.select_different,
+            [_array([row.id for row in rows]), _array([row.digest for row in rows])],
+        )
+        return [(rows[position], digest) for position, digest in found]
+
+    def lock_states(self, ids: Sequence[UUID], observed_at: datetime) -> list[UUID]:
+        array = _array(ids)
+        found = self._fetch(self.select_special_states, [array, array, observed_at])
+        return [ids[position] for (position,) in found]
 
     def write(self, rows: Sequence[Row], observed_at: datetime) -> None:
-        columns = self.columns
-        objects = [
-            dict(zip(columns, (*row.values, observed_at, row.digest), strict=True))
-            for row in sorted(rows, key=attrgetter("id"))
-        ]
-        self._execute(self.insert, [_encode(objects).decode()])
+        record = self.record
+        records = [record(*row.values, observed_at, row.digest) for row in sorted(rows, key=_by_id)]
+        self._execute(self.insert, [_encode(records).decode()])
 
     def write_states(self, ids: Sequence[UUID], as_of: datetime | None) -> None:
-        self._execute(self.insert_state, [as_of, [str(id_) for id_ in ids]])
+        self._execute(self.insert_state, [as_of, _array(ids)])
 
     def write_links(self, links: Sequence[tuple[UUID, Any]]) -> None:
-        objects = [{"id": id_, "user_id": self._user_parameter(user)} for id_, user in links]
+        objects = [{"id": id_, "pk": self._user_parameter(user)} for id_, user in links]
         self._execute(self.update_link, [_encode(objects).decode()])
 
-    def _execute(self, sql: str, parameters: list[Any]) -> None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, parameters)
+
+def _array(values: Sequence[UUID] | Sequence[int]) -> str:
+    """As PostgreSQL reads an array, where each value is one that needs no escaping."""
+    return f"{{{_encode(values)[1:-1].decode()}}}"
 
 
-def _identity(value: UUID) -> UUID:
-    return value
+def _places(values: Sequence[Any]) -> str:
+    return ", ".join(["%s"] * len(values))
 
 
-def _naive(value: datetime, zone: Any) -> str:
-    """As Django writes it to a database that knows no offsets."""
-    if value.tzinfo is not zone:
-        value = value.astimezone(zone)
-    return str(value.replace(tzinfo=None))
+def _as_key(id_: Any) -> str:
+    """MariaDB has a type of its own for UUIDs and writes them with dashes."""
+    return str(id_).replace("-", "")
+
+
+def _texts(column: Sequence[Any]) -> list[str | None]:
+    """JSON, as Django keeps it in a database that has no type for it."""
+    return [None if value is None else _encode(value).decode() for value in column]
 
 
 def _kind(model_field: models.Field[Any, Any]) -> str:

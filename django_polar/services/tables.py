@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import blake2b
 from operator import attrgetter
+from struct import unpack
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 import msgspec
 
@@ -17,9 +20,7 @@ from django_polar.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from datetime import datetime
-    from uuid import UUID
+    from collections.abc import Callable, Iterable, Sequence
 
     from django.db import models
 
@@ -27,6 +28,8 @@ Values = tuple[Any, ...]
 
 DIGEST_VERSION: Final = 1
 """Raised with every new column, so that the next sync writes every row once more."""
+
+_DIGEST_SALT: Final = DIGEST_VERSION.to_bytes(2, "big")
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -137,8 +140,7 @@ METERS: Final = Table(
 )
 
 
-@dataclass(slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, gc=False):
     """A payload's values, ready to be compared and written."""
 
     id: UUID
@@ -155,21 +157,18 @@ class Row:
 
 def make_rows(table: Table, payloads: Iterable[Any], owners: Iterable[UUID] = ()) -> list[Row]:
     """Rows from payloads; ``owners`` are the customers' ids, one for each payload."""
-    values_of = table.values
-    if not table.owner:
-        return [_row(values, values) for values in map(values_of, payloads)]
+    own = [table.values(payload) for payload in payloads]
+    complete = own
+    if table.owner:
+        complete = [(owner, *values) for owner, values in zip(owners, own, strict=True)]
     return [
-        _row((owner, *values), values)
-        for owner, values in zip(owners, map(values_of, payloads), strict=True)
+        Row(values[0], row, digest, values[2] or values[1])
+        for values, row, digest in zip(own, complete, _digests(complete), strict=True)
     ]
 
 
-def _row(values: Values, own: Values) -> Row:
-    return Row(
-        id=own[0],
-        values=values,
-        digest=int.from_bytes(
-            blake2b(_encode((DIGEST_VERSION, *values)), digest_size=8).digest(), "big", signed=True
-        ),
-        modified_at=own[2] or own[1],
-    )
+def _digests(rows: Sequence[Values]) -> Sequence[int]:
+    digests = [
+        blake2b(_encode(values), digest_size=8, salt=_DIGEST_SALT).digest() for values in rows
+    ]
+    return unpack(f">{len(digests)}q", b"".join(digests))

@@ -117,18 +117,19 @@ def retry_conflicts(work: Callable[[], Any]) -> Any:
     return work()
 
 
-def _one_each(rows: Sequence[Row], observed_at: datetime) -> dict[UUID, Row]:
-    unique = {row.id: row for row in rows}
-    if len(unique) < len(rows):
-        for row in rows:
-            if row.age(observed_at) > unique[row.id].age(observed_at):
-                unique[row.id] = row
-    return unique
+def _one_each(rows: Sequence[Row], observed_at: datetime) -> Sequence[Row]:
+    unique = {row.id.int: row for row in rows}
+    if len(unique) == len(rows):
+        return rows
+    for row in rows:
+        if row.age(observed_at) > unique[row.id.int].age(observed_at):
+            unique[row.id.int] = row
+    return list(unique.values())
 
 
 def _upsert(
     table: Table,
-    rows: dict[UUID, Row],
+    rows: Sequence[Row],
     observed_at: datetime,
     admit: Callable[[list[Row]], list[Row]] | None,
 ) -> Changes:
@@ -154,23 +155,18 @@ def _upsert(
 
 
 def _sort(
-    table: Table, rows: dict[UUID, Row], observed_at: datetime, changes: Changes
+    table: Table, rows: Sequence[Row], observed_at: datetime, changes: Changes
 ) -> tuple[list[Row], list[Row]]:
     """New rows, and rows that are newer than what is there; the others are noted."""
-    statements = statements_for(table, database())
-    digests = statements.read_digests(list(rows))
-    created: list[Row] = []
-    changed: list[Row] = []
-    key = statements.key
-    unchanged = changes.unchanged
-    for row in rows.values():
-        digest = digests.get(key(row.id))
-        if digest == row.digest:
-            unchanged.append(row.id)
-        elif digest is None:
-            created.append(row)
-        else:
-            changed.append(row)
+    different = statements_for(table, database()).find_different(rows)
+    if not different:
+        changes.unchanged = [row.id for row in rows]
+        return [], []
+    if len(different) < len(rows):
+        found = {row.id.int for row, _ in different}
+        changes.unchanged = [row.id for row in rows if row.id.int not in found]
+    created = [row for row, digest in different if digest is None]
+    changed = [row for row, digest in different if digest is not None]
     return created, _newer(table, changed, observed_at, changes) if changed else []
 
 
