@@ -22,15 +22,11 @@ work_queued = Signal()
 def nudge(queue: str, *, using: str) -> None:
     """Send ``work_queued`` after the commit, once per transaction however much was queued.
 
-    Call it outside of what was made atomic for the row alone: every savepoint nudges for itself.
+    One that waits already is enough: a savepoint whose rollback would take it away is one that
+    the caller is in, too.
     """
-    connection = connections[using]
     send = _sender(queue)
-    # Only of this very savepoint: one queued in another may be rolled back with it.
-    savepoints = set(connection.savepoint_ids)
-    if not any(
-        waiting[1] is send and waiting[0] == savepoints for waiting in connection.run_on_commit
-    ):
+    if not any(waiting[1] is send for waiting in connections[using].run_on_commit):
         transaction.on_commit(send, using=using)
 
 

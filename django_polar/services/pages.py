@@ -29,6 +29,9 @@ MAX_LIMIT: Final = 100
 """Polar gives no more per page, whatever is asked for."""
 
 MAX_IN_FLIGHT: Final = 32
+AT_ONCE: Final = 5
+"""Pages in one write. A commit waits for the disk about as long as a page takes to be written."""
+
 BEAT: Final = timedelta(seconds=10)
 """How often a waiting job shows that it is alive."""
 
@@ -96,9 +99,10 @@ class Reader:
         """Let go of what is still in flight."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def pages(self, walk: Walk) -> Iterator[FetchedPage]:
-        """Every page of a walk, from ``next_page`` on, in order.
+    def pages(self, walk: Walk) -> Iterator[list[FetchedPage]]:
+        """Every page of a walk, from ``next_page`` on, in order, a few at a time.
 
+        Those that have arrived are handed out together, so that they can be written together.
         The first page says how many there are; then as many are on their way as may be. Pages
         that come to be meanwhile are read too. An error is raised at its page's turn.
         """
@@ -106,14 +110,24 @@ class Reader:
         self._ask(walk, pending)
         try:
             while pending:
-                number, future = pending.popleft()
-                body, observed_at = self._result(future)
-                while len(pending) < self._in_flight and walk.next_page <= walk.max_page:
-                    self._ask(walk, pending)
-                yield FetchedPage(walk, number, body, observed_at)
+                arrived = [self._next(walk, pending)]
+                while len(arrived) < AT_ONCE and pending and pending[0][1].done():
+                    if pending[0][1].exception() is not None:
+                        break  # what came before it is not lost
+                    arrived.append(self._next(walk, pending))
+                yield arrived
         finally:
             for _, future in pending:
                 future.cancel()
+
+    def _next(
+        self, walk: Walk, pending: deque[tuple[int, Future[tuple[bytes, datetime]]]]
+    ) -> FetchedPage:
+        number, future = pending.popleft()
+        body, observed_at = self._result(future)
+        while len(pending) < self._in_flight and walk.next_page <= walk.max_page:
+            self._ask(walk, pending)
+        return FetchedPage(walk, number, body, observed_at)
 
     def _ask(self, walk: Walk, pending: deque[tuple[int, Future[tuple[bytes, datetime]]]]) -> None:
         number = walk.next_page

@@ -57,8 +57,8 @@ def read_customers(session: Session) -> None:
             order,
             next_page=first_page if attempt == 0 else 1,
         )
-        for page in session.reader.pages(walk):
-            _take_page(session, page, seen)
+        for pages in session.reader.pages(walk):
+            _take_pages(session, pages, seen)
         exported_at = session.client.server_time()
         is_last = attempt == len(ORDERS) - 1
         # More than that, and another walk costs fewer requests.
@@ -87,19 +87,23 @@ def _is_proved(walk: Walk, seen: SeenIds) -> bool:
     return walk.was_quiet and len(seen) == walk.totals[-1]
 
 
-def _take_page(session: Session, page: FetchedPage, seen: SeenIds) -> None:
-    content = decode_page(page.body, CustomerPayload)
-    page.walk.note_total(content.total_count)
-    _check_organization(session, content.items)
-    erased = [payload.id for payload in content.items if session.is_erased(payload)]
+def _take_pages(session: Session, pages: list[FetchedPage], seen: SeenIds) -> None:
+    contents = [decode_page(page.body, CustomerPayload) for page in pages]
+    payloads = [payload for content in contents for payload in content.items]
+    problems = [problem for content in contents for problem in content.problems]
+    for page, content in zip(pages, contents, strict=True):
+        page.walk.note_total(content.total_count)
+    _check_organization(session, payloads)
+    erased = [payload.id for payload in payloads if session.is_erased(payload)]
     session.skip("customers", erased)
-    wanted = [payload for payload in content.items if payload.id not in erased]
-    take_customers(session, wanted, page.observed_at)
-    session.note_problems(content.problems, "customers")
-    ids = ids_of(content.items, content.problems)
+    wanted = [payload for payload in payloads if payload.id not in erased]
+    take_customers(session, wanted, pages[0].observed_at)
+    session.note_problems(problems, "customers")
+    ids = ids_of(payloads, problems)
     seen.add(ids)
-    session.note_page(page.number, ids)
-    session.progress("customers", min(page.number * 100, content.total_count), content.total_count)
+    session.note_page(pages[-1].number, ids)
+    total = contents[-1].total_count
+    session.progress("customers", min(pages[-1].number * pages[-1].walk.limit, total), total)
 
 
 def take_customers(

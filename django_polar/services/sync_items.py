@@ -19,7 +19,7 @@ from django_polar.payloads import (
 from .sync_customers_list import take_customers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -82,6 +82,16 @@ STATE_LISTS: Final = (
         lambda item: (item.created_at, item.customer_id, item.meter_id),
     ),
 )
+
+
+def join(pages: Sequence[Page[Any]]) -> Page[Any]:
+    """Several pages as one, as long as the last of them says that the list is."""
+    return Page(
+        [item for page in pages for item in page.items],
+        [problem for page in pages for problem in page.problems],
+        total_count=pages[-1].total_count,
+        max_page=pages[-1].max_page,
+    )
 
 
 def take_items(

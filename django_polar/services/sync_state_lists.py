@@ -22,7 +22,7 @@ from .pages import Walk
 from .seams import Seams
 from .seen import SeenIds
 from .sync_by_customers import read_by_customers, read_states, read_states_one_by_one
-from .sync_items import STATE_LISTS, iter_ids, take_items
+from .sync_items import STATE_LISTS, iter_ids, join, take_items
 from .sync_session import ids_of
 from .targets import TABLES
 from .upsert import database
@@ -96,20 +96,18 @@ def _read_list(session: Session, state_list: StateList) -> None:
             limit=limit,
             next_page=first_page if attempt == 0 else 1,
         )
-        for page in session.reader.pages(walk):
-            content = decode_page(page.body, state_list.payload_type)
-            if attempt == 0 and reading.first_total is None:
-                reading.started_at, reading.first_total = session.begin_walk(
-                    reading.started_at, content.total_count
-                )
-            _note_page(reading, content)
-            if attempt == 0:
-                seams.note(page.number, content.items)
-            take_items(session, state_list, content, page.observed_at)
-            session.note_page(page.number, ids_of(content.items, content.problems))
-            session.progress(
-                state_list.name, min(page.number * limit, content.total_count), content.total_count
-            )
+        for pages in session.reader.pages(walk):
+            contents = [decode_page(page.body, state_list.payload_type) for page in pages]
+            for page, content in zip(pages, contents, strict=True):
+                if attempt == 0:
+                    _begin(session, reading, content.total_count)
+                    seams.note(page.number, content.items)
+                _note_page(reading, content)
+            together = join(contents)
+            take_items(session, state_list, together, pages[0].observed_at)
+            session.note_page(pages[-1].number, ids_of(together.items, together.problems))
+            total = together.total_count
+            session.progress(state_list.name, min(pages[-1].number * limit, total), total)
         if attempt == 0 and not reading.is_proved and not reading.something_went_away:
             _mend_seams(session, state_list, reading, seams, at_most=walk.max_page)
         if reading.is_proved:
@@ -122,6 +120,13 @@ def _read_list(session: Session, state_list: StateList) -> None:
         read_by_customers(session, state_list)
     elif session.delete:
         _remove_unseen(session, state_list, reading)
+
+
+def _begin(session: Session, reading: Reading, total_count: int) -> None:
+    if reading.first_total is None:
+        reading.started_at, reading.first_total = session.begin_walk(
+            reading.started_at, total_count
+        )
 
 
 def _mend_seams(

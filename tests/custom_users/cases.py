@@ -143,6 +143,18 @@ def test_external_id_out_of_a_row_that_goes_first(settings, django_assert_max_nu
     assert recorded() == {"ref-0", "ref-1", "ref-2"}
 
 
+def test_external_id_out_of_a_row_that_was_collected_before_the_users(settings):
+    settings.POLAR_EXTERNAL_ID = "tests.custom_users.models.reference_of"
+    Profile.objects.create(account=make(), polar_reference="ref")
+    collector = Collector(using="default")
+    collector.collect(Profile.objects.all())
+    collector.collect(list(Account.objects.all()))
+
+    collector.delete()
+
+    assert recorded() == {"ref"}
+
+
 def email_of(user):
     return user.email
 

@@ -104,6 +104,19 @@ def test_other_case_of_an_address_is_no_difference(polar):
     assert "differ from" not in run("--dry-run")[0]
 
 
+def name_only(user):
+    return {"name": user.last_name, "billing_name": None}
+
+
+def test_blank_here_is_no_difference(polar, settings):
+    user = make_user()
+    get_or_create_customer(user)
+    settings.POLAR_CUSTOMER_FIELDS = "tests.outbox.test_orphans.name_only"
+    User.objects.filter(pk=user.pk).update(last_name="")
+
+    assert "differ from" not in run("--dry-run")[0]
+
+
 def test_numbers_and_names_are_in_the_json_too(orphan):
     text, _ = run("--dry-run", "--json")
 

