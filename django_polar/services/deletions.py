@@ -6,6 +6,7 @@ external id that has to be repeated could hit a new customer that took the id ov
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from hashlib import sha256
 from itertools import count
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
     from django_polar.client import PolarClient
     from django_polar.payloads import CustomerPayload
+
+CLOCK_TOLERANCE: Final = timedelta(seconds=30)
+"""How far Polar's clock may be ahead of ours without a deletion being taken for somebody else's."""
 
 _SEARCH_ORDER: Final = ("created_at", "email")
 
@@ -91,7 +95,7 @@ def _find(client: PolarClient, deletion: CustomerDeletion) -> CustomerPayload | 
     except NotFoundError:
         return None
     # Made later, it is somebody else's: external ids are given out again.
-    return customer if customer.created_at <= deletion.created_at else None
+    return customer if customer.created_at <= deletion.created_at + CLOCK_TOLERANCE else None
 
 
 def _get_external(client: PolarClient, external_id: str) -> CustomerPayload:

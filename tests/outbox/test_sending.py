@@ -214,6 +214,18 @@ def test_customer_made_after_the_deletion_was_asked_for_is_somebody_elses(polar,
     assert CustomerDeletion.objects.get().outcome == CustomerDeletion.Outcome.NOT_FOUND
 
 
+def test_customer_of_a_clock_ahead_of_ours_is_deleted_all_the_same(polar, client):
+    """Made and deleted within seconds, while Polar's clock is ahead: still the same person."""
+    request_deletion(external_id="42")
+    polar.add_customer(
+        external_id="42", created_at=(timezone.now() + timedelta(seconds=10)).isoformat()
+    )
+
+    assert send_due_deletions(client) == 1
+
+    assert not polar.customers
+
+
 def test_customer_that_was_made_again_unseen_by_the_mirror_is_the_users_too(polar, client):
     old = polar.add_customer(external_id="42")
     make_customer(id=old["id"], external_id="42")
