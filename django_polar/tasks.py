@@ -11,7 +11,7 @@ from celery import current_app, shared_task
 
 from .client import polar_client
 from .exceptions import SyncInProgressError
-from .services import customers, deletions, pushes, sync, webhooks
+from .services import customers, deletions, fetching, pushes, sync, webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,16 @@ def apply_due_events() -> int:
 def prune_events() -> int:
     """Forget the bodies of old events; how many."""
     return webhooks.prune_events()
+
+
+@shared_task(name="django_polar.fetch_customers", ignore_result=True)
+def fetch_customers(ids: list[str], what: str) -> dict[str, Any]:
+    """Fetch ``sync``, ``state`` or ``balance`` of these customers, by Polar's ids."""
+    with polar_client(bulk=True) as client:
+        fetched = fetching.fetch_customers(ids, fetching.Fetch(what), client=client)
+    for error, count in fetched.errors.items():
+        logger.warning("fetching %s of %d customers failed: %s", what, count, error)
+    return {"done": fetched.done, "gone": fetched.gone, "left": fetched.left}
 
 
 def enqueue(name: str, *args: Any) -> bool:

@@ -133,6 +133,15 @@ class Customer(models.Model):
     class Meta:
         verbose_name = "customer"
         verbose_name_plural = "customers"
+        # One for each thing that the admin does at Polar's end or lets out of the house;
+        # deleting at Polar is Django's own delete permission.
+        permissions = (
+            ("sync_customer", "Can sync customers from Polar"),
+            ("refresh_customer", "Can refresh customers' state from Polar"),
+            ("fetch_balance_customer", "Can fetch customers' balances from Polar"),
+            ("compare_customer", "Can compare customers with Polar"),
+            ("export_customer", "Can export customers"),
+        )
         indexes = (
             models.Index(fields=["external_id"], name="polar_customer_external_id"),
             models.Index(fields=["email"], name="polar_customer_email"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from .balances import get_balance
+    from .compare import compare_customer
     from .customers import (
         adopt_customer,
         delete_customer,
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
         update_customer,
     )
     from .deletions import send_due_deletions
+    from .exports import export_customers, export_from_polar
+    from .fetching import fetch_customers
     from .portal import create_portal_session
     from .portal_customers import (
         add_payment_method,
@@ -38,11 +41,15 @@ __all__ = [
     "add_payment_method",
     "adopt_customer",
     "apply_due_events",
+    "compare_customer",
     "confirm_payment_method",
     "create_portal_session",
     "delete_customer",
     "delete_payment_method",
     "dismiss_conflict",
+    "export_customers",
+    "export_from_polar",
+    "fetch_customers",
     "get_balance",
     "get_or_create_customer",
     "get_portal_customer",
@@ -61,6 +68,7 @@ __all__ = [
 
 _MODULES: Final = {
     "balances": ["get_balance"],
+    "compare": ["compare_customer"],
     "customers": [
         "adopt_customer",
         "delete_customer",
@@ -72,6 +80,8 @@ _MODULES: Final = {
         "update_customer",
     ],
     "deletions": ["send_due_deletions"],
+    "exports": ["export_customers", "export_from_polar"],
+    "fetching": ["fetch_customers"],
     "portal": ["create_portal_session"],
     "portal_customers": [
         "add_payment_method",
