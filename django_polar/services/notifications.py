@@ -59,7 +59,7 @@ _BEGINS_AND_ENDS: Final = {
 _NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # A list and a state differ in fields that we do not know and in which of several prices they
 # name, and when it was seen is no change at all.
-_NO_CHANGE: Final = frozenset({"synced_at", "digest", "raw", "price_id", "user_id"})
+_NO_CHANGE: Final = frozenset({"synced_at", "digest", "raw", "price_id"})
 
 
 @dataclass(frozen=True, slots=True)

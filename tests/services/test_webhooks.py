@@ -112,16 +112,18 @@ def test_a_customers_first_event_need_not_be_its_creation(polar):
 
 def test_what_is_said_of_the_customer_itself_wins_over_what_comes_along(polar):
     """With one time of modification, whatever the order."""
+    created_at = timezone.now() - timedelta(hours=2)
+    polar.clock.now = lambda: created_at
     row = polar.add_customer(name="A")
     subscription = polar.subscription_payload(polar.add_subscription(row))
     subscription["customer"] = row | {"locale": None}
-    store("subscription.active", subscription, timestamp="2030-01-02T00:00:00Z")
+    store("subscription.active", subscription, timestamp=timezone.now().isoformat())
     webhooks.apply_due_events()
     store(
         "customer.created",
         row | {"locale": "fr"},
         event_id="event-2",
-        timestamp="2030-01-01T00:00:00Z",
+        timestamp=(timezone.now() - timedelta(hours=1)).isoformat(),
     )
     webhooks.apply_due_events()
 
