@@ -6,6 +6,7 @@ import re
 import threading
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import pytest
@@ -358,21 +359,25 @@ def test_without_time_zones_times_are_local(settings):
 @pytest.mark.skipif(
     connection.vendor == "postgresql", reason="PostgreSQL keeps offsets, so Django refuses it"
 )
-def test_connection_may_have_a_time_zone_of_its_own(monkeypatch):
+def test_connection_may_have_a_time_zone_of_its_own():
     """``DATABASES[...]["TIME_ZONE"]`` is what the column's text is in, and reads back the same."""
-    monkeypatch.setitem(connection.settings_dict, "TIME_ZONE", "America/New_York")
-    for name in ("timezone", "timezone_name"):
-        monkeypatch.delitem(connection.__dict__, name, raising=False)
     try:
-        put(a_customer(created_at=MONDAY))
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT created_at FROM django_polar_customer")
-            (stored,) = cursor.fetchone()
-        assert str(stored) == "2026-03-02 04:30:15.123456"
-        assert Customer.objects.get().created_at == MONDAY
+        with patch.dict(connection.settings_dict, TIME_ZONE="America/New_York"):
+            forget_time_zone()
+            put(a_customer(created_at=MONDAY))
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT created_at FROM django_polar_customer")
+                (stored,) = cursor.fetchone()
+            assert str(stored) == "2026-03-02 04:30:15.123456"
+            assert Customer.objects.get().created_at == MONDAY
     finally:
-        for name in ("timezone", "timezone_name"):
-            connection.__dict__.pop(name, None)
+        forget_time_zone()
+
+
+def forget_time_zone():
+    """The connection keeps what it read from its settings, for all tests that come after."""
+    for name in ("timezone", "timezone_name"):
+        connection.__dict__.pop(name, None)
 
 
 # Statements.
