@@ -377,7 +377,7 @@ def test_connection_may_have_a_time_zone_of_its_own():
 def forget_time_zone():
     """The connection keeps what it read from its settings, for all tests that come after."""
     for name in ("timezone", "timezone_name"):
-        connection.__dict__.pop(name, None)
+        connections["default"].__dict__.pop(name, None)
 
 
 # Statements.
