@@ -96,6 +96,11 @@ class Settings:
                 f"POLAR_BASE_URL is {value!r}; use a URL such as 'https://api.polar.sh',"
                 " without the /v1."
             )
+        if parts.query or parts.fragment or parts.path.rstrip("/").endswith("/v1"):
+            raise ConfigurationError(
+                "POLAR_BASE_URL ends in more than the server's address; leave out the /v1 and"
+                " what follows a ? or #."
+            )
         return str(value.rstrip("/"))
 
     @property

@@ -7,7 +7,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
@@ -31,6 +31,9 @@ MAX_LIMIT: Final = 100
 MAX_IN_FLIGHT: Final = 32
 AT_ONCE: Final = 5
 """Pages in one write. A commit waits for the disk about as long as a page takes to be written."""
+
+ATTEMPTS_TO_READ: Final = 3
+"""A page that was cut off, or a proxy's own, comes whole the next time."""
 
 BEAT: Final = timedelta(seconds=10)
 """How often a waiting job shows that it is alive."""
@@ -56,17 +59,6 @@ class Walk:
     next_page: int = 1
     max_page: int = 0
     """As far as the answers so far have said."""
-    totals: list[int] = field(default_factory=list)
-    """``total_count`` as it was said first, last, and whenever it changed."""
-
-    def note_total(self, total_count: int) -> None:
-        if not self.totals or self.totals[-1] != total_count:
-            self.totals.append(total_count)
-
-    @property
-    def was_quiet(self) -> bool:
-        """Whether the number of rows stayed the same from the first page to the last."""
-        return len(self.totals) <= 1
 
 
 class FetchedPage(NamedTuple):
@@ -95,9 +87,9 @@ class Reader:
         self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="polar-sync")
         self._on_wait = on_wait
 
-    def close(self) -> None:
+    def close(self, *, wait: bool = True) -> None:
         """Let go of what is still in flight."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=wait, cancel_futures=True)
 
     def pages(self, walk: Walk) -> Iterator[list[FetchedPage]]:
         """Every page of a walk, from ``next_page`` on, in order, a few at a time.
@@ -134,12 +126,16 @@ class Reader:
         walk.next_page += 1
         pending.append((number, self._pool.submit(self._fetch, walk, number)))
 
-    def _fetch(self, walk: Walk, number: int) -> tuple[bytes, datetime]:
+    def _fetch(
+        self, walk: Walk, number: int, *, attempts: int = ATTEMPTS_TO_READ
+    ) -> tuple[bytes, datetime]:
         observed_at = self._client.server_time()
         body = walk.fetch(page=number, limit=walk.limit, sorting=walk.sorting)
         try:
             numbers = msgspec.json.decode(body, type=_PaginationOnly).pagination
         except (msgspec.DecodeError, UnicodeDecodeError):
+            if attempts > 1:
+                return self._fetch(walk, number, attempts=attempts - 1)
             # The reader of the page will say what is wrong with it.
             numbers = _PaginationOnly.Numbers()
         walk.max_page = max(walk.max_page, numbers.max_page)
@@ -191,10 +187,15 @@ def reading(
     client: PolarClient, *, in_flight: int, on_wait: Callable[[], None]
 ) -> Iterator[Reader]:
     reader = Reader(client, in_flight=in_flight, on_wait=on_wait)
+    wait = True
     try:
         yield reader
+    except (KeyboardInterrupt, SystemExit):
+        # A request may be waiting for Polar's next minute; whoever stops us does not.
+        wait = False
+        raise
     finally:
-        reader.close()
+        reader.close(wait=wait)
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -36,6 +36,11 @@ class SeenIds:
         keys.frombytes(packed)
         self._append(keys)
 
+    def merge(self, other: SeenIds) -> None:
+        """Remember what the other one does."""
+        for bucket in other._buckets:
+            self._append(bucket)
+
     def settle(self) -> None:
         """Drop duplicates, one bucket at a time so that memory stays flat."""
         if not self._settled:

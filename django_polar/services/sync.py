@@ -58,6 +58,7 @@ def sync_customers(
     delete: bool = True,
     replace_organization: bool = False,
     progress: Progress = _no_progress,
+    report: SyncReport | None = None,
 ) -> SyncReport:
     """Mirror every customer and its state. See the module's text for how it is kept complete.
 
@@ -66,7 +67,7 @@ def sync_customers(
     Polar is taken out of the mirror; such a run is complete all the same.
 
     The report's outcome is ``complete`` only if everything was read and proved; ``problems``
-    says what is missing.
+    says what is missing. A ``report`` that was handed in is filled also where this raises.
 
     Raises:
         SyncInProgressError: another sync is running.
@@ -86,8 +87,9 @@ def sync_customers(
                 delete=delete,
                 replace_organization=replace_organization,
                 progress=progress,
+                report=report,
             )
-    report = SyncReport()
+    report = SyncReport() if report is None else report
     started = time.monotonic()
     run: SyncRun | None = None
     if not dry_run:
@@ -132,7 +134,7 @@ def sync_customers(
         if run is not None:
             report.save_to(run)
             end_run(run, outcome)
-    report.outcome = str(outcome)
+        report.outcome = str(outcome)
     if dry_run:
         report.outcome = "drift" if report.drift_counts else "in_sync"
     logger.info(
@@ -153,7 +155,7 @@ def _read_everything(session: Session, *, with_state: bool) -> None:
     if with_state:
         read_state_lists(session)
     elif session.run is not None:
-        report.notes.append("the state was left out, as asked")
+        report.note("the state was left out, as asked")
     _link_leftovers(session)
     _forget_erased(session)
     report.linked = Customer.objects.using(database()).live().filter(user__isnull=False).count()

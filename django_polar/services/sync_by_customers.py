@@ -10,7 +10,6 @@ from django_polar.models import Customer
 from django_polar.payloads import CustomerStatePayload, Page, decode_page
 
 from .pages import MAX_LIMIT, batches
-from .seen import SeenIds
 from .sync_items import iter_ids, take_items
 from .sync_session import ids_of
 from .targets import STATE_NAMES, TABLES
@@ -37,9 +36,9 @@ def read_by_customers(session: Session, state_list: StateList) -> None:
 
     For a list that changes faster than it can be read.
     """
-    session.report.notes.append(
-        f"{state_list.name}: the list kept changing while it was read, so it was read again by"
-        " customers"
+    session.report.note(
+        f"{state_list.name}: too much of the list changed while it was read, or has no order, so"
+        " it was read again by customers"
     )
     counts = session.report.counts[state_list.name]
     groups = (
@@ -47,7 +46,7 @@ def read_by_customers(session: Session, state_list: StateList) -> None:
         for ids in iter_ids(Customer.objects.using(database()).live())
         for group in batches(ids, CUSTOMERS_PER_REQUEST)
     )
-    seen = SeenIds()
+    seen = session.skipped_ids(state_list.name)
     fetch = partial(_fetch_of, session.client, state_list)
     for outcome in session.reader.map(fetch, groups):
         for customer_ids, content, observed_at in outcome.result():
@@ -117,6 +116,9 @@ def _remove_of(
 
 
 def read_states_one_by_one(session: Session) -> None:
+    all_counts = {name: session.report.counts[name] for name in STATE_NAMES}
+    for counts in all_counts.values():
+        counts.seen = 0  # what was read from its list before is read again, and counted once
     done = 0
     total = Customer.objects.using(database()).live().count()
     for ids in iter_ids(Customer.objects.using(database()).live()):
@@ -125,6 +127,9 @@ def read_states_one_by_one(session: Session) -> None:
             done += len(batch)
             session.progress("states", done, total)
             session.beat_now_and_then()
+    for name, counts in all_counts.items():
+        counts.updated = min(counts.updated, counts.seen - counts.created)
+        session.settle(name, counts.seen + session.skipped_count(name))
 
 
 def read_states(session: Session, customer_ids: Sequence[UUID], *, touch: bool) -> None:
@@ -148,9 +153,9 @@ def read_states(session: Session, customer_ids: Sequence[UUID], *, touch: bool) 
     changes, removed = session.target.states(states, observed_at=observed_at, touch=touch)
     for name, state_name in STATE_NAMES.items():
         counts = session.report.counts[name]
-        seen = sum(len(getattr(state, state_name)) for state in states)
         session.count(name, changes[name])
         counts.deleted += removed[name]
-        counts.seen += seen
-        counts.unchanged += len(changes[name].unchanged) + len(changes[name].stale)
+        if not touch:
+            # Otherwise these customers' parts were counted with their lists.
+            counts.seen += sum(len(getattr(state, state_name)) for state in states)
     session.query_log.trim()

@@ -19,6 +19,7 @@ from django_polar.models import Customer
 from django_polar.payloads import CustomerPayload, decode_page
 
 from .pages import Walk, batches
+from .proof import Reading
 from .seen import SeenIds
 from .sync_session import ids_of
 from .upsert import database
@@ -46,10 +47,9 @@ def read_customers(session: Session) -> None:
     """Walk, prove, mark deleted."""
     seen = SeenIds()
     first_page = session.start_list("customers", seen)
-    asked_at = session.client.server_time()
+    reading = Reading(session.client.server_time(), seen=seen)
     listed: SeenIds | None = None
     missing: list[UUID] | None = None
-    walk: Walk
     for attempt, order in enumerate(ORDERS):
         walk = Walk(
             "customers",
@@ -57,19 +57,23 @@ def read_customers(session: Session) -> None:
             order,
             next_page=first_page if attempt == 0 else 1,
         )
+        if attempt:
+            reading = Reading(session.client.server_time())
         for pages in session.reader.pages(walk):
-            _take_pages(session, pages, seen)
+            _take_pages(session, pages, reading, is_first_walk=attempt == 0)
+        if attempt:
+            seen.merge(reading.seen)
         exported_at = session.client.server_time()
         is_last = attempt == len(ORDERS) - 1
         # More than that, and another walk costs fewer requests.
         at_most = None if is_last else ENOUGH_TO_FETCH + walk.max_page
         listed, missing = _read_export(session, seen, at_most)
-        if missing is not None or (listed is None and _is_proved(walk, seen)):
+        if missing is not None or (listed is None and reading.is_proved):
             break
     if missing:
         _fetch_missing(session, missing, seen)
     session.settle("customers", len(seen))
-    if listed is None and not _is_proved(walk, seen):
+    if listed is None and not reading.is_proved:
         session.report.problem(
             "customers: the list kept changing while it was read, and the export that would"
             " prove it complete could not be read; run the sync again"
@@ -77,31 +81,31 @@ def read_customers(session: Session) -> None:
     elif session.delete:
         _mark_gone(
             session,
-            seen if listed is None else listed,
-            asked_at if listed is None else exported_at,
+            reading.seen if listed is None else listed,
+            reading.started_at if listed is None else exported_at,
         )
 
 
-def _is_proved(walk: Walk, seen: SeenIds) -> bool:
-    """By the counts alone, which is all there is where the export cannot be read."""
-    return walk.was_quiet and len(seen) == walk.totals[-1]
-
-
-def _take_pages(session: Session, pages: list[FetchedPage], seen: SeenIds) -> None:
+def _take_pages(
+    session: Session, pages: list[FetchedPage], reading: Reading, *, is_first_walk: bool
+) -> None:
     contents = [decode_page(page.body, CustomerPayload) for page in pages]
     payloads = [payload for content in contents for payload in content.items]
     problems = [problem for content in contents for problem in content.problems]
-    for page, content in zip(pages, contents, strict=True):
-        page.walk.note_total(content.total_count)
+    if is_first_walk and reading.first_total is None:
+        reading.started_at, reading.first_total = session.begin_walk(
+            reading.started_at, contents[0].total_count
+        )
+    for content in contents:
+        new = [item for item in content.items if item.created_at > reading.started_at]
+        reading.note(content, added=len(new))
     _check_organization(session, payloads)
     erased = [payload.id for payload in payloads if session.is_erased(payload)]
     session.skip("customers", erased)
     wanted = [payload for payload in payloads if payload.id not in erased]
     take_customers(session, wanted, pages[0].observed_at)
     session.note_problems(problems, "customers")
-    ids = ids_of(payloads, problems)
-    seen.add(ids)
-    session.note_page(pages[-1].number, ids)
+    session.note_page(pages[-1].number, ids_of(payloads, problems))
     total = contents[-1].total_count
     session.progress("customers", min(pages[-1].number * pages[-1].walk.limit, total), total)
 
@@ -167,7 +171,7 @@ def _read_export(
                     missing = None
             session.beat_now_and_then()
     except PolarError as error:
-        session.report.notes.append(f"customers: counts decide, not the export: {error}")
+        session.report.note(f"customers: counts decide, not the export: {error}")
         return None, None
     return listed, missing
 

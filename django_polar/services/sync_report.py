@@ -68,7 +68,8 @@ class SyncReport:
     """The result of ``sync_customers``."""
 
     outcome: str = "running"
-    """``complete`` or ``incomplete``; of a dry run ``in_sync`` or ``drift``."""
+    """``complete``, ``incomplete``, ``failed`` or ``interrupted``; of a dry run ``in_sync`` or
+    ``drift``."""
     counts: dict[str, ListCounts] = field(
         default_factory=lambda: {name: ListCounts() for name in LISTS}
     )
@@ -91,6 +92,10 @@ class SyncReport:
             self.problems.append(text)
         elif len(self.problems) == MAX_PROBLEMS:
             self.problems.append("more problems, not listed")
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
     def add_drift(self, drift: Drift) -> None:
         self.drift_counts[drift.kind] = self.drift_counts.get(drift.kind, 0) + 1

@@ -130,6 +130,12 @@ class Session:
         """These are at Polar and not in the mirror. Saying it twice counts once."""
         self._skipped[list_name].add(ids)
 
+    def skipped_ids(self, list_name: str) -> SeenIds:
+        """A copy."""
+        skipped = SeenIds()
+        skipped.merge(self._skipped[list_name])
+        return skipped
+
     def skipped_count(self, list_name: str) -> int:
         return self._skipped_before[list_name] + len(self._skipped[list_name])
 

@@ -7,7 +7,7 @@ list was read completely, see ``_is_proved``, or was read for that customer alon
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,9 +18,9 @@ from django_polar.payloads import (
     decode_page,
 )
 
+from . import proof
 from .pages import Walk
 from .seams import Seams
-from .seen import SeenIds
 from .sync_by_customers import read_by_customers, read_states, read_states_one_by_one
 from .sync_items import STATE_LISTS, iter_ids, join, take_items
 from .sync_session import ids_of
@@ -28,6 +28,7 @@ from .targets import TABLES
 from .upsert import database
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
     from .seams import Window
@@ -43,27 +44,10 @@ ARCHIVED_METER_RECHECK: Final = timedelta(days=1)
 
 
 @dataclass(slots=True)
-class Reading:
-    """What is known of one list so far."""
+class Reading(proof.Reading):
+    """And which meters were met at all."""
 
-    started_at: datetime
-    seen: SeenIds = field(default_factory=SeenIds)
-    first_total: int | None = None
-    last_total: int = 0
-    added: int = 0
-    """Rows that were seen and are younger than the walk."""
     meter_ids: set[UUID] = field(default_factory=set)
-    nameless: int = 0
-    """Items so broken that not even their id could be read."""
-
-    @property
-    def something_went_away(self) -> bool:
-        """Rows were deleted while the list was read, so others may have moved out of sight."""
-        return (self.first_total or 0) + self.added > self.last_total
-
-    @property
-    def is_proved(self) -> bool:
-        return len(self.seen) + self.nameless == self.last_total and not self.something_went_away
 
 
 def read_state_lists(session: Session) -> None:
@@ -75,7 +59,7 @@ def read_state_lists(session: Session) -> None:
             _read_list(session, state_list)
         except PermissionDeniedError as error:
             scopes = " or ".join(error.scopes) or "its scope"
-            session.report.notes.append(
+            session.report.note(
                 f"The token may not list {state_list.name}, for which it needs {scopes}; every"
                 " customer's state was fetched one by one instead."
             )
@@ -155,16 +139,14 @@ def _mend_seams(
 
 
 def _note_page(reading: Reading, content: Page[Any]) -> None:
-    if reading.first_total is None:
-        reading.first_total = content.total_count
-    reading.last_total = content.total_count
-    reading.seen.add(ids_of(content.items, content.problems))
-    reading.nameless += sum(1 for problem in content.problems if problem.id is None)
-    reading.added += sum(
-        1
-        for item in content.items
-        if (item.modified_at or item.created_at) > reading.started_at
-        or item.created_at > reading.started_at
+    began_at = reading.started_at
+    reading.note(
+        content,
+        added=sum(
+            1
+            for item in content.items
+            if (item.modified_at or item.created_at) > began_at or item.created_at > began_at
+        ),
     )
     if content.items and isinstance(content.items[0], CustomerMeterPayload):
         reading.meter_ids.update(item.meter_id for item in content.items)

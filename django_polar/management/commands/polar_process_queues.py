@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError, close_old_connections, reset_queries
 
 from django_polar.exceptions import ConfigurationError
+from django_polar.management.interruption import on_stop_signals
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
-    from collections.abc import Iterator
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +38,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, loop: bool, interval: float, **_: Any) -> None:
-        with _stop_on_signals() as stopped:
+        stopped = threading.Event()
+        with on_stop_signals(lambda _: stopped.set()):
             while True:
                 try:
                     done = process_queues(stopped)
@@ -79,20 +78,3 @@ def process_queues(stopped: threading.Event) -> dict[str, int]:
             "deletions": send_due_deletions(client, should_stop=stopped.is_set),
             "pushes": send_due_pushes(client, should_stop=stopped.is_set),
         }
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
-        signal.signal(number, lambda *_: stopped.set())
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -6,26 +6,32 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from django.core import checks
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from django_polar.exceptions import (
     AuthenticationError,
     ConfigurationError,
     EndpointNotFoundError,
     OrganizationMismatchError,
+    PayloadError,
     PermissionDeniedError,
     PolarError,
     SyncInProgressError,
     UnavailableError,
+    UnexpectedResponseError,
 )
 from django_polar.management import leftovers
+from django_polar.management.database_errors import explain_database_error
+from django_polar.management.interruption import Interrupted, interrupt, on_stop_signals
+from django_polar.services.sync_report import SyncReport
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
-    from typing import Self
+    from typing import NoReturn, Self
 
     from django_polar.management.leftovers import Leftovers
-    from django_polar.services.sync_report import SyncReport
 
 EXIT_INCOMPLETE = 1
 EXIT_CONFIGURATION = 2
@@ -85,13 +91,45 @@ class Command(BaseCommand):
         )
         leftovers.add_arguments(parser)
 
-    def handle(self, **options: Any) -> None:
-        try:
-            self._handle(options)
-        except PolarError as error:
-            raise CommandError(_explain(error), returncode=_exit_code(error)) from error
+    # Ours are run in ``handle``: one line and exit code 2 instead of a report and 1.
+    requires_system_checks = ()
 
-    def _handle(self, options: dict[str, Any]) -> None:
+    def handle(self, **options: Any) -> None:
+        report = SyncReport()
+        try:
+            with on_stop_signals(interrupt):
+                _check_settings()
+                self._handle(options, report)
+        except PolarError as error:
+            self._fail(_explain(error), _exit_code(error), options, report, error)
+        except DatabaseError as error:
+            self._fail(*explain_database_error(error), options, report, error)
+        except Interrupted as stop:
+            self._print_failure("interrupted", f"stopped by {stop.name}", options, report)
+            self.stderr.write(f"Stopped by {stop.name}. Go on later with --resume.")
+            stop.leave()
+
+    def _fail(
+        self,
+        message: str,
+        code: int,
+        options: dict[str, Any],
+        report: SyncReport,
+        error: Exception,
+    ) -> NoReturn:
+        self._print_failure("failed", message, options, report)
+        raise CommandError(message, returncode=code) from error
+
+    def _print_failure(
+        self, outcome: str, problem: str, options: dict[str, Any], report: SyncReport
+    ) -> None:
+        """With ``--json`` a machine gets its object whatever happens."""
+        if options["json"] and not options["enqueue"]:
+            report.outcome = outcome
+            report.problem(problem)
+            self.stdout.write(json.dumps(report.as_dict(dry_run=options["dry_run"])))
+
+    def _handle(self, options: dict[str, Any], report: SyncReport) -> None:
         if options["enqueue"]:
             self._enqueue(options)
         elif options["external_id"] is not None:
@@ -99,7 +137,7 @@ class Command(BaseCommand):
         elif options["user"] is not None:
             self._sync_one(_external_id_of_user(options["user"]), options)
         else:
-            self._sync_all(options)
+            self._sync_all(options, report)
 
     def _enqueue(self, options: dict[str, Any]) -> None:
         from django_polar.tasks import enqueue  # noqa: PLC0415 - loads Celery
@@ -159,17 +197,18 @@ class Command(BaseCommand):
         if customer is None:
             sys.exit(EXIT_INCOMPLETE)
 
-    def _sync_all(self, options: dict[str, Any]) -> None:
+    def _sync_all(self, options: dict[str, Any], report: SyncReport) -> None:
         from django_polar.services.sync import sync_customers  # noqa: PLC0415 - loads httpx
 
         with _Progress(self.stderr, is_wanted=options["verbosity"] > 0) as progress:
-            report = sync_customers(
+            sync_customers(
                 dry_run=options["dry_run"],
                 resume=options["resume"],
                 with_state=not options["no_state"],
                 delete=not options["no_delete"],
                 replace_organization=options["replace_organization"],
                 progress=progress,
+                report=report,
             )
         if options["create_missing"]:
             self._create_missing(report, dry_run=options["dry_run"])
@@ -203,6 +242,13 @@ class Command(BaseCommand):
             return
         for line in render(report, dry_run=options["dry_run"]) + (found.render() if found else []):
             self.stdout.write(line)
+
+
+def _check_settings() -> None:
+    """A setting of the wrong kind stops the command, also one that it would use at its end."""
+    errors = [message for message in checks.run_checks(tags=["polar"]) if message.is_serious()]
+    if errors:
+        raise ConfigurationError(" ".join(str(error.msg) for error in errors))
 
 
 def _confirm(question: str) -> bool:
@@ -279,9 +325,8 @@ def render(report: SyncReport, *, dry_run: bool) -> list[str]:
         values = counts.as_dict()
         lines.append(f"{name:<14}" + "".join(f"{values[column]:>11,}" for column in columns))
     lines.append("")
-    verb = "would be " if dry_run else ""
     lines.append(
-        f"{report.outcome.replace('_', ' ')}: {report.linked:,} customers {verb}linked to users,"
+        f"{report.outcome.replace('_', ' ')}: {report.linked:,} customers linked to users,"
         f" {report.requests:,} requests in {report.seconds:.1f} s"
     )
     lines += [f"note: {note}" for note in report.notes]
@@ -318,7 +363,7 @@ def _explain(error: PolarError) -> str:
         return f"{text}. Give the access token the scope {scopes}."
     if isinstance(error, EndpointNotFoundError):
         return f"{text}. Check POLAR_BASE_URL and POLAR_API_VERSION."
-    if isinstance(error, UnavailableError):
+    if isinstance(error, UnavailableError | UnexpectedResponseError | PayloadError):
         return f"{text}. What was read is in the mirror; go on later with --resume."
     return text
 
