@@ -29,6 +29,7 @@ MAX_LIMIT: Final = 100
 """Polar gives no more per page, whatever is asked for."""
 
 MAX_IN_FLIGHT: Final = 32
+FEWEST_IN_FLIGHT: Final = 4
 AT_ONCE: Final = 5
 """Pages in one write. A commit waits for the disk about as long as a page takes to be written."""
 
@@ -84,6 +85,9 @@ class Reader:
     ) -> None:
         self._client = client
         self._in_flight = in_flight
+        self._window = min(FEWEST_IN_FLIGHT, in_flight)
+        """How many are wanted on their way now: more while we wait for Polar, fewer while Polar
+        waits for us, so that pages do not pile up in memory."""
         self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="polar-sync")
         self._on_wait = on_wait
 
@@ -95,8 +99,8 @@ class Reader:
         """Every page of a walk, from ``next_page`` on, in order, a few at a time.
 
         Those that have arrived are handed out together, so that they can be written together.
-        The first page says how many there are; then as many are on their way as may be. Pages
-        that come to be meanwhile are read too. An error is raised at its page's turn.
+        The first page says how many there are; then as many are on their way as are useful.
+        Pages that come to be meanwhile are read too. An error is raised at its page's turn.
         """
         pending: deque[tuple[int, Future[tuple[bytes, datetime]]]] = deque()
         self._ask(walk, pending)
@@ -107,6 +111,8 @@ class Reader:
                     if pending[0][1].exception() is not None:
                         break  # what came before it is not lost
                     arrived.append(self._next(walk, pending))
+                if len(arrived) == AT_ONCE:
+                    self._window = max(self._window // 2, min(FEWEST_IN_FLIGHT, self._in_flight))
                 yield arrived
         finally:
             for _, future in pending:
@@ -116,8 +122,10 @@ class Reader:
         self, walk: Walk, pending: deque[tuple[int, Future[tuple[bytes, datetime]]]]
     ) -> FetchedPage:
         number, future = pending.popleft()
+        if not future.done():
+            self._window = min(self._window * 2, self._in_flight)
         body, observed_at = self._result(future)
-        while len(pending) < self._in_flight and walk.next_page <= walk.max_page:
+        while len(pending) < self._window and walk.next_page <= walk.max_page:
             self._ask(walk, pending)
         return FetchedPage(walk, number, body, observed_at)
 

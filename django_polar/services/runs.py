@@ -106,7 +106,7 @@ class Bookmark:
     def __init__(self, run: SyncRun) -> None:
         self._run = run
         self._saved_at = timezone.now()
-        self._unsaved: list[UUID] = []
+        self._unsaved = pack(())
         self._list_name = ""
         self._began: dict[str, Any] = {}
 
@@ -139,7 +139,7 @@ class Bookmark:
 
     def note(self, page: int, ids: list[UUID]) -> None:
         """``page`` was written to the mirror, and had these ids."""
-        self._unsaved += ids
+        self._unsaved += pack(ids)
         if timezone.now() - self._saved_at >= SAVE_EVERY:
             self.save(page + 1)
 
@@ -158,10 +158,10 @@ class Bookmark:
         with transaction.atomic(using=router.db_for_write(SyncRun)):
             if self._unsaved:
                 SyncCheckpoint.objects.create(
-                    run=self._run, list_name=self._list_name, keys=pack(self._unsaved)
+                    run=self._run, list_name=self._list_name, keys=self._unsaved.tobytes()
                 )
             self._update(cursor=self._run.cursor)
-        self._unsaved = []
+        self._unsaved = pack(())
         self._saved_at = timezone.now()
 
     def finish_list(self, list_name: str) -> None:
@@ -172,7 +172,7 @@ class Bookmark:
         with transaction.atomic(using=router.db_for_write(SyncRun)):
             self._run.checkpoints.all().delete()
             self._update(cursor=self._run.cursor)
-        self._unsaved = []
+        self._unsaved = pack(())
         self._saved_at = timezone.now()
 
     def beat(self) -> None:

@@ -44,7 +44,8 @@ class SeenIds:
     def settle(self) -> None:
         """Drop duplicates, one bucket at a time so that memory stays flat."""
         if not self._settled:
-            self._buckets = [array("Q", sorted(set(bucket))) for bucket in self._buckets]
+            for number, bucket in enumerate(self._buckets):
+                self._buckets[number] = array("Q", sorted(set(bucket)))
             self._settled = True
 
     def __len__(self) -> int:
@@ -70,9 +71,9 @@ class SeenIds:
             buckets[key % _BUCKETS].append(key)
 
 
-def pack(ids: Iterable[UUID]) -> bytes:
-    """The ids as ``SeenIds.load`` takes them."""
-    return array("Q", map(_key, ids)).tobytes()
+def pack(ids: Iterable[UUID]) -> array[int]:
+    """The ids as they are kept; ``tobytes`` is what ``SeenIds.load`` takes."""
+    return array("Q", map(_key, ids))
 
 
 def missing_from(seen: SeenIds, ids: Iterable[UUID]) -> Iterator[UUID]:

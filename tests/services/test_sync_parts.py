@@ -35,7 +35,7 @@ def test_seen_ids_are_a_set(added, others):
 def test_packed_ids_can_be_loaded(first, second):
     """A checkpoint brings back what was seen."""
     seen = SeenIds()
-    seen.load(pack(first))
+    seen.load(pack(first).tobytes())
     seen.add(second)
 
     assert len(seen) == len({*first, *second})
