@@ -30,7 +30,7 @@ MAX_LIMIT: Final = 100
 
 MAX_IN_FLIGHT: Final = 32
 FEWEST_IN_FLIGHT: Final = 4
-AT_ONCE: Final = 5
+AT_ONCE: Final = 3
 """Pages in one write. A commit waits for the disk about as long as a page takes to be written."""
 
 ATTEMPTS_TO_READ: Final = 3

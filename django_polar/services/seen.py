@@ -54,10 +54,22 @@ class SeenIds:
 
     def __contains__(self, id_: UUID) -> bool:
         self.settle()
+        return self.find(id_) is not None
+
+    def find(self, id_: UUID) -> tuple[int, int] | None:
+        """Where an id is, which stays true until the next one is added after ``settle``."""
         key = _key(id_)
-        bucket = self._buckets[key % _BUCKETS]
+        number = key % _BUCKETS
+        bucket = self._buckets[number]
         position = bisect_left(bucket, key)
-        return position < len(bucket) and bucket[position] == key
+        if position < len(bucket) and bucket[position] == key:
+            return number, position
+        return None
+
+    def sizes(self) -> list[int]:
+        """How many ids each bucket has."""
+        self.settle()
+        return [len(bucket) for bucket in self._buckets]
 
     def clear(self) -> None:
         """Forget everything, and give the memory back."""
@@ -69,6 +81,36 @@ class SeenIds:
         buckets = self._buckets
         for key in keys:
             buckets[key % _BUCKETS].append(key)
+
+
+class ListedIds:
+    """Which ids a second list has, for a byte each where the first one had them too."""
+
+    def __init__(self, seen: SeenIds) -> None:
+        self._seen = seen
+        self._marks = [bytearray(size) for size in seen.sizes()]
+        self._others: set[UUID] = set()
+
+    def add(self, ids: Iterable[UUID]) -> list[UUID]:
+        """Remember these ids. Returns those that were not seen before."""
+        new = []
+        for id_ in ids:
+            if (place := self._seen.find(id_)) is None:
+                self._others.add(id_)
+                new.append(id_)
+            else:
+                number, position = place
+                self._marks[number][position] = 1
+        return new
+
+    def __len__(self) -> int:
+        return sum(map(sum, self._marks)) + len(self._others)
+
+    def __contains__(self, id_: UUID) -> bool:
+        if (place := self._seen.find(id_)) is None:
+            return id_ in self._others
+        number, position = place
+        return bool(self._marks[number][position])
 
 
 def pack(ids: Iterable[UUID]) -> array[int]:

@@ -20,7 +20,7 @@ from django_polar.payloads import CustomerPayload, decode_page
 
 from .pages import Walk, batches
 from .proof import Reading
-from .seen import SeenIds
+from .seen import ListedIds, SeenIds
 from .sync_session import ids_of
 from .upsert import database
 
@@ -48,7 +48,7 @@ def read_customers(session: Session) -> None:
     seen = SeenIds()
     first_page = session.start_list("customers", seen)
     reading = Reading(session.client.server_time(), seen=seen)
-    listed: SeenIds | None = None
+    listed: ListedIds | None = None
     missing: list[UUID] | None = None
     for attempt, order in enumerate(ORDERS):
         walk = Walk(
@@ -71,8 +71,8 @@ def read_customers(session: Session) -> None:
         if missing is not None or (listed is None and reading.is_proved):
             break
     if missing:
-        _fetch_missing(session, missing, seen)
-    session.settle("customers", len(seen))
+        _fetch_missing(session, missing)
+    session.settle("customers", len(seen) + len(missing or ()))
     if listed is None and not reading.is_proved:
         session.report.problem(
             "customers: the list kept changing while it was read, and the export that would"
@@ -155,18 +155,18 @@ def _mirrored_organization() -> UUID | None:
 
 def _read_export(
     session: Session, seen: SeenIds, at_most: int | None
-) -> tuple[SeenIds | None, list[UUID] | None]:
+) -> tuple[ListedIds | None, list[UUID] | None]:
     """All ids that Polar exports, and those of them that were not seen.
 
     The first is ``None`` if there is no export, the second if there are more than ``at_most``.
     """
-    listed = SeenIds()
+    listed = ListedIds(seen)
     missing: list[UUID] | None = []
     try:
         for ids in batches(iter_exported_ids(session.client.customers.export()), ID_BATCH):
-            listed.add(ids)
+            new = listed.add(ids)
             if missing is not None:
-                missing += [id_ for id_ in ids if id_ not in seen]
+                missing += new
                 if at_most is not None and len(missing) > at_most:
                     missing = None
             session.beat_now_and_then()
@@ -217,7 +217,7 @@ class _Chunks(io.RawIOBase):
         return size
 
 
-def _fetch_missing(session: Session, missing: list[UUID], seen: SeenIds) -> None:
+def _fetch_missing(session: Session, missing: list[UUID]) -> None:
     """Customers that the pages did not show, one by one; those deleted meanwhile are no loss."""
     for batch in batches(missing, FETCH_BATCH):
         observed_at = session.client.server_time()
@@ -231,11 +231,10 @@ def _fetch_missing(session: Session, missing: list[UUID], seen: SeenIds) -> None
                 session.report.problem(f"customers: {outcome.item} could not be read: {error}")
                 session.skip("customers", [outcome.item])
         take_customers(session, found, observed_at)
-        seen.add(batch)
         session.query_log.trim()
 
 
-def _mark_gone(session: Session, listed: SeenIds, asked_at: datetime) -> None:
+def _mark_gone(session: Session, listed: SeenIds | ListedIds, asked_at: datetime) -> None:
     """Customers of the mirror that Polar did not list: each asked for, and deleted on a 404."""
     live = Customer.objects.using(database()).live()
     known = live.count()

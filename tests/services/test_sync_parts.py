@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from django_polar.exceptions import UnexpectedResponseError
 from django_polar.services.pages import MAX_IN_FLIGHT, requests_in_flight
 from django_polar.services.seams import Seams, find_window
-from django_polar.services.seen import SeenIds, pack
+from django_polar.services.seen import ListedIds, SeenIds, pack
 from django_polar.services.sync_customers_list import iter_exported_ids
 
 UUIDS = st.lists(st.uuids(), max_size=300)
@@ -40,6 +40,21 @@ def test_packed_ids_can_be_loaded(first, second):
 
     assert len(seen) == len({*first, *second})
     assert all(id_ in seen for id_ in [*first, *second])
+
+
+@given(UUIDS, UUIDS, UUIDS)
+def test_listed_ids_are_a_set_beside_what_was_seen(both, seen_only, listed_only):
+    """Whether or not they were seen; new ones are named."""
+    seen = SeenIds()
+    seen.add([*both, *seen_only])
+    listed = ListedIds(seen)
+
+    new = listed.add([*both, *listed_only])
+
+    assert len(listed) == len({*both, *listed_only})
+    assert all(id_ in listed for id_ in [*both, *listed_only])
+    assert not [id_ for id_ in seen_only if id_ in listed and id_ not in {*both, *listed_only}]
+    assert new == [id_ for id_ in listed_only if id_ not in {*both, *seen_only}]
 
 
 def test_seen_ids_take_about_eight_bytes_each():
