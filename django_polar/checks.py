@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as CheckWarning
+from django.db import router
 
 from .conf import Settings, settings
 from .exceptions import ConfigurationError
+from .models import Customer
 
 SETTING_CHECKS: Final = {
     "environment": "E001",
@@ -61,6 +65,31 @@ def check_settings(**_kwargs: Any) -> list[CheckMessage]:
             messages.append(
                 CheckWarning(str(error), hint=f"Set {setting}. {hint}", id=f"django_polar.{number}")
             )
+    return messages
+
+
+@register("polar")
+def check_project(**_kwargs: Any) -> list[CheckMessage]:
+    """What the mirror needs of the project around it."""
+    messages: list[CheckMessage] = []
+    if not django_settings.USE_TZ:
+        messages.append(
+            Error(
+                "USE_TZ is False, but Polar's times have offsets and are compared with ours.",
+                hint="Set USE_TZ = True, which is Django's default.",
+                id="django_polar.E036",
+            )
+        )
+    users, mirror = router.db_for_write(get_user_model()), router.db_for_write(Customer)
+    if users != mirror:
+        messages.append(
+            Error(
+                f"Users are in the database {users!r} and the mirror in {mirror!r}, but customers"
+                " refer to users and are forgotten in the transaction that deletes these.",
+                hint="Let your database router put the app django_polar where the users are.",
+                id="django_polar.E037",
+            )
+        )
     return messages
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.core.checks import ERROR, WARNING
 
-from django_polar.checks import check_settings
+from django_polar.checks import check_project, check_settings
 from django_polar.conf import settings as polar_settings
 
 WRONG = {
@@ -71,6 +71,35 @@ def test_token_with_a_newline_is_no_token(settings):
 def test_settings_of_the_tests_are_in_order():
     """Nothing is wrong, so each of the above is about what it changed."""
     assert check_settings() == []
+
+
+def test_project_of_the_tests_is_in_order():
+    """As above."""
+    assert check_project() == []
+
+
+def test_times_without_offsets_are_refused(settings):
+    """Before the first sync meets them."""
+    settings.USE_TZ = False
+
+    assert [message.id for message in check_project()] == ["django_polar.E036"]
+
+
+class MirrorElsewhere:
+    """A router that parts customers from users."""
+
+    def db_for_write(self, model, **_hints):
+        return "elsewhere" if model._meta.app_label == "django_polar" else None
+
+
+def test_mirror_in_another_database_than_the_users_is_refused(settings):
+    """No foreign key and no transaction reaches over there."""
+    settings.DATABASE_ROUTERS = [MirrorElsewhere()]
+
+    (message,) = check_project()
+
+    assert message.id == "django_polar.E037"
+    assert "'elsewhere'" in message.msg
 
 
 def test_secrets_may_rotate(settings):
