@@ -109,31 +109,71 @@ def _remove_of(
     listed = set(ids_of(content.items, content.problems))
     if len(listed) < content.total_count:
         return 0  # a customer with hundreds of items, and they moved
-    rows = TABLES[state_list.name].model._base_manager.using(database())
+    return _remove_unlisted(session, state_list.name, customer_ids, listed, observed_at)
+
+
+def _remove_unlisted(
+    session: Session,
+    list_name: str,
+    customer_ids: Sequence[UUID],
+    listed: set[UUID],
+    observed_at: datetime,
+) -> int:
+    rows = TABLES[list_name].model._base_manager.using(database())
     there = rows.filter(state_id__in=customer_ids, synced_at__lt=observed_at)
     gone = [pk for pk in there.values_list("pk", flat=True) if pk not in listed]
-    return session.target.gone_items(state_list.name, gone, observed_at=observed_at)
+    return session.target.gone_items(list_name, gone, observed_at=observed_at)
 
 
-def read_states_one_by_one(session: Session) -> None:
-    all_counts = {name: session.report.counts[name] for name in STATE_NAMES}
-    for counts in all_counts.values():
-        counts.seen = 0  # what was read from its list before is read again, and counted once
+def read_parts_one_by_one(session: Session, list_names: Sequence[str]) -> None:
+    """These parts of every customer's state, from the states themselves."""
     done = 0
     total = Customer.objects.using(database()).live().count()
     for ids in iter_ids(Customer.objects.using(database()).live()):
         for batch in batches(ids, STATE_BATCH):
-            read_states(session, batch, touch=False)
+            observed_at = session.client.server_time()
+            states = _fetch_states(session, batch)
+            for name in list_names:
+                _take_parts(session, name, states, observed_at)
             done += len(batch)
             session.progress("states", done, total)
+            session.query_log.trim()
             session.beat_now_and_then()
-    for name, counts in all_counts.items():
-        counts.updated = min(counts.updated, counts.seen - counts.created)
-        session.settle(name, counts.seen + session.skipped_count(name))
+    for name in list_names:
+        session.settle(name, session.report.counts[name].seen)
 
 
-def read_states(session: Session, customer_ids: Sequence[UUID], *, touch: bool) -> None:
+def _take_parts(
+    session: Session, list_name: str, states: Sequence[CustomerStatePayload], observed_at: datetime
+) -> None:
+    pairs = [(item, s.id) for s in states for item in getattr(s, STATE_NAMES[list_name])]
+    items = [item for item, _ in pairs]
+    changes, _ = session.target.items(
+        list_name, items, [owner for _, owner in pairs], observed_at=observed_at
+    )
+    session.count(list_name, changes)
+    counts = session.report.counts[list_name]
+    counts.seen += len(items)
+    if session.delete:
+        listed = {item.id for item in items}
+        customer_ids = [state.id for state in states]
+        counts.deleted += _remove_unlisted(session, list_name, customer_ids, listed, observed_at)
+
+
+def refresh_states(session: Session, customer_ids: Sequence[UUID]) -> None:
+    """The whole states of these customers, and that they were seen now."""
     observed_at = session.client.server_time()
+    states = _fetch_states(session, customer_ids)
+    if not states:
+        return
+    changes, removed = session.target.states(states, observed_at=observed_at, touch=True)
+    for name in STATE_NAMES:
+        session.count(name, changes[name])
+        session.report.counts[name].deleted += removed[name]
+    session.query_log.trim()
+
+
+def _fetch_states(session: Session, customer_ids: Sequence[UUID]) -> list[CustomerStatePayload]:
     states: list[CustomerStatePayload] = []
     for outcome in session.reader.map(session.client.customers.get_state, customer_ids):
         try:
@@ -148,14 +188,4 @@ def read_states(session: Session, customer_ids: Sequence[UUID], *, touch: bool) 
             session.report.problem(
                 f"customers: the state of {outcome.item} could not be read: {error}"
             )
-    if not states:
-        return
-    changes, removed = session.target.states(states, observed_at=observed_at, touch=touch)
-    for name, state_name in STATE_NAMES.items():
-        counts = session.report.counts[name]
-        session.count(name, changes[name])
-        counts.deleted += removed[name]
-        if not touch:
-            # Otherwise these customers' parts were counted with their lists.
-            counts.seen += sum(len(getattr(state, state_name)) for state in states)
-    session.query_log.trim()
+    return states

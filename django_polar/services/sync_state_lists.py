@@ -21,7 +21,7 @@ from django_polar.payloads import (
 from . import proof
 from .pages import Walk
 from .seams import Seams
-from .sync_by_customers import read_by_customers, read_states, read_states_one_by_one
+from .sync_by_customers import read_by_customers, read_parts_one_by_one, refresh_states
 from .sync_items import STATE_LISTS, iter_ids, join, take_items
 from .sync_session import ids_of
 from .targets import TABLES
@@ -51,7 +51,8 @@ class Reading(proof.Reading):
 
 
 def read_state_lists(session: Session) -> None:
-    """All three, or a state per customer where the token may not read one of them."""
+    """All three. What the token may not list is read from every customer's state instead."""
+    refused: list[str] = []
     for state_list in STATE_LISTS:
         if session.is_done(state_list.name):
             continue
@@ -63,9 +64,13 @@ def read_state_lists(session: Session) -> None:
                 f"The token may not list {state_list.name}, for which it needs {scopes}; every"
                 " customer's state was fetched one by one instead."
             )
-            read_states_one_by_one(session)
-            return
-        session.finish(state_list.name)
+            refused.append(state_list.name)
+        else:
+            session.finish(state_list.name)
+    if refused:
+        read_parts_one_by_one(session, refused)
+        for name in refused:
+            session.finish(name)
 
 
 def _read_list(session: Session, state_list: StateList) -> None:
@@ -191,5 +196,5 @@ def _without_archived(session: Session, ids: list[UUID], reading: Reading) -> li
     room = max(ARCHIVED_METER_CHECKS - session.archived_meter_checks, 0)
     chosen = sorted(doubtful)[:room]
     session.archived_meter_checks += len(chosen)
-    read_states(session, chosen, touch=True)
+    refresh_states(session, chosen)
     return gone

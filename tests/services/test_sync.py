@@ -368,6 +368,36 @@ class TestTokens:
             assert customer.state.granted_benefits.count() == len(state["granted_benefits"])
             assert customer.state.active_meters.count() == len(state["active_meters"])
 
+    @pytest.mark.parametrize(
+        ("missing", "kind"),
+        [
+            ("subscriptions:read", "active_subscriptions"),
+            ("benefits:read", "granted_benefits"),
+            ("customer_meters:read", "active_meters"),
+        ],
+    )
+    def test_without_one_lists_scope_only_that_part_comes_from_the_states(
+        self, polar, missing, kind
+    ):
+        """The others are read from their lists, so that a second sync finds all unchanged."""
+        polar.seed_world(60)
+        for row in polar.subscriptions.values():
+            polar.update_subscription(row["id"], seats=5)
+        scopes = {"customers:read", "subscriptions:read", "benefits:read", "customer_meters:read"}
+        client = polar.client(polar.add_token(*(scopes - {missing})))
+        sync_customers(client)
+
+        report = sync_customers(client)
+
+        assert report.problems == []
+        assert len(report.notes) == 1
+        assert missing in report.notes[0]
+        for counts in report.counts.values():
+            assert counts.created == counts.updated == counts.deleted == 0
+            assert counts.seen == counts.unchanged + counts.skipped > 0
+        for customer in Customer.objects.live():
+            assert getattr(customer.state, kind).count() == len(polar.state(str(customer.pk))[kind])
+
     def test_without_any_scope(self, polar):
         """A token that may not even list customers is refused at once."""
         token = polar.add_token("orders:read")
