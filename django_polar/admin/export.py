@@ -15,10 +15,10 @@ from django.views.decorators.http import require_POST
 
 from django_polar.exceptions import PolarError
 from django_polar.models import Customer
+from django_polar.views.streams import csv_response
 
 from .actions import CustomerActions
 from .messages import customers as count_text
-from .streams import csv_response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

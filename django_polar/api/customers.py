@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db.models import Q
-from django.http import StreamingHttpResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from rest_framework.exceptions import NotFound
@@ -18,6 +16,7 @@ from rest_framework.response import Response
 
 from django_polar.models import Customer, CustomerQuerySet, CustomerState
 from django_polar.services import balances, customers, exports
+from django_polar.views.streams import csv_response
 
 from .errors import PolarErrorsMixin
 from .permissions import MayChangeCustomers, MayViewCustomers
@@ -31,9 +30,10 @@ from .serializers import (
 from .throttles import PolarThrottle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from uuid import UUID
 
+    from django.http import StreamingHttpResponse
     from rest_framework.pagination import BasePagination
     from rest_framework.request import Request
     from rest_framework.serializers import BaseSerializer
@@ -215,11 +215,8 @@ class CustomerExportView(CustomersAPIView):
     )
     def get(self, request: Request) -> StreamingHttpResponse:
         """The mirror with state and balances, as CSV."""
-        chunks = exports.export_customers()
-        # Before anything is sent: an error that comes later can only break the connection off.
-        first: Iterator[bytes] = iter([next(chunks, b"")])
-        return StreamingHttpResponse(
-            chain(first, chunks),
-            content_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": 'attachment; filename="polar-customers.csv"'},
+        return csv_response(
+            request._request,  # noqa: SLF001 - whether the server is asynchronous, only Django knows
+            exports.export_customers(),
+            name="polar-customers",
         )
