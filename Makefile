@@ -11,6 +11,9 @@ RUN = $(VENV)/bin/python
 
 # Recorded exchanges with Polar to check against: POLAR_RECORDINGS=PATH make test
 RECORDINGS = $(if $(POLAR_RECORDINGS),--polar-recordings=$(POLAR_RECORDINGS))
+# Two processes where no coverage is counted; a file's tests stay together, because those of one
+# server are in one file.
+PARALLEL = -n 2 --dist loadfile
 # More for pytest: make test ARGS="-k webhook"
 ARGS ?=
 
@@ -35,8 +38,8 @@ test: $(VENV)/.test  ## Every test that needs no server, on SQLite, with coverag
 
 test-services: $(VENV)/.services  ## Every test, on PostgreSQL and MariaDB, with Redis and RabbitMQ
 	@$(RUN) -m tests.servers
-	TEST_DATABASE=postgresql $(RUN) -m pytest -m "not browser" $(RECORDINGS) $(ARGS)
-	TEST_DATABASE=mariadb $(RUN) -m pytest -m "not browser" $(RECORDINGS) $(ARGS)
+	TEST_DATABASE=postgresql $(RUN) -m pytest $(PARALLEL) -m "not browser" $(RECORDINGS) $(ARGS)
+	TEST_DATABASE=mariadb $(RUN) -m pytest $(PARALLEL) -m "not browser" $(RECORDINGS) $(ARGS)
 
 test-browser: $(VENV)/.browser  ## The tests that need Chromium
 	$(RUN) -m pytest -m browser $(ARGS) || [ $$? -eq 5 ]  # 5: there are none
