@@ -23,6 +23,7 @@ from django_polar.payloads import (
     WebhookEnvelope,
     decode,
     decode_page,
+    reading,
 )
 from tests.recordings import recorded_deliveries, recorded_exchanges
 
@@ -325,14 +326,14 @@ def find_type(types, exchange):
 
 def assert_reads(payload, data):
     """Every field of the JSON is in the payload, with the same value."""
-    known, unread = payloads._known_fields(type(payload))
+    known, unread = reading._known_fields(type(payload))
     assert set(payload.raw) == set(data) - known
     for name, value in data.items():
         if name not in known:
             assert payload.raw[name] == value
         elif name in unread:
             assert json.loads(bytes(getattr(payload, name))) == value
-        elif isinstance(value, list) and value and name in payloads._NESTED:
+        elif isinstance(value, list) and value and name in reading._NESTED:
             for part, item in zip(getattr(payload, name), value, strict=True):
                 assert_reads(part, item)
         elif isinstance(getattr(payload, name), payloads.Payload):
