@@ -106,13 +106,13 @@ class Reader:
         self._ask(walk, pending)
         try:
             while pending:
+                if all(future.done() for _, future in pending):
+                    self._window = max(self._window // 2, min(FEWEST_IN_FLIGHT, self._in_flight))
                 arrived = [self._next(walk, pending)]
                 while len(arrived) < AT_ONCE and pending and pending[0][1].done():
                     if pending[0][1].exception() is not None:
                         break  # what came before it is not lost
                     arrived.append(self._next(walk, pending))
-                if len(arrived) == AT_ONCE:
-                    self._window = max(self._window // 2, min(FEWEST_IN_FLIGHT, self._in_flight))
                 yield arrived
         finally:
             for _, future in pending:
