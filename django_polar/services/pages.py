@@ -28,7 +28,7 @@ ASSUMED_LATENCY: Final = timedelta(milliseconds=450)
 MAX_LIMIT: Final = 100
 """Polar gives no more per page, whatever is asked for."""
 
-MAX_IN_FLIGHT: Final = 32
+MAX_IN_FLIGHT: Final = 16
 FEWEST_IN_FLIGHT: Final = 4
 AT_ONCE: Final = 3
 """Pages in one write. A commit waits for the disk about as long as a page takes to be written."""
