@@ -2,52 +2,77 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from django_polar.payloads import (
-    BenefitGrantPayload,
-    CustomerMeterPayload,
-    CustomerPayload,
-    SubscriptionListPayload,
-    decode_page,
-)
-from django_polar.services.mirror import upsert_customers, upsert_items
-from django_polar.services.pages import AT_ONCE, batches
-from django_polar.services.tables import BENEFITS, METERS, SUBSCRIPTIONS
+from django_polar.models import SyncRun
+from django_polar.services.pages import AT_ONCE, FetchedPage, batches
+from django_polar.services.pages import Walk as ListWalk
+from django_polar.services.proof import Reading
+from django_polar.services.query_log import trimmed_query_log
+from django_polar.services.seams import Seams
+from django_polar.services.sync_customers_list import walk_customers
+from django_polar.services.sync_items import STATE_LISTS
+from django_polar.services.sync_report import SyncReport
+from django_polar.services.sync_session import Session
+from django_polar.services.sync_state_lists import walk_state_list
+from django_polar.services.targets import Mirror
+from django_polar.services.upsert import database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
-
-    from django_polar.services.tables import Table
 
     from .pages import Pages
 
+_BODIES: dict[str, Callable[[Pages], Sequence[bytes]]] = {
+    "customers": lambda page: (page.customers,),
+    "subscriptions": lambda page: (page.subscriptions,),
+    "benefits": lambda page: page.grants,
+    "meters": lambda page: (page.meters,),
+}
 
-def mirror(pages: Iterable[Pages], observed_at: datetime) -> None:
-    """Bytes of list pages in, rows out; a few pages at a time, as a sync does that has them."""
-    for together in batches(pages, AT_ONCE):
-        customers = [
-            item for page in together for item in decode_page(page.customers, CustomerPayload).items
-        ]
-        upsert_customers(customers, observed_at=observed_at)
-        _items(
-            SUBSCRIPTIONS,
-            [page.subscriptions for page in together],
-            SubscriptionListPayload,
-            observed_at,
+
+class _CannedReader:
+    """Hands out pages as a ``Reader`` does that has them already."""
+
+    def __init__(self, pages: Sequence[Pages], observed_at: datetime) -> None:
+        self._pages = pages
+        self._observed_at = observed_at
+
+    def pages(self, walk: ListWalk) -> Iterator[list[FetchedPage]]:
+        bodies = [body for page in self._pages for body in _BODIES[walk.name](page)]
+        walk.max_page = walk.next_page + len(bodies) - 1
+        fetched = (
+            FetchedPage(walk, number, body, self._observed_at, len(bodies) * walk.limit)
+            for number, body in enumerate(bodies, start=walk.next_page)
         )
-        grants = [body for page in together for body in page.grants]
-        for bodies in batches(grants, AT_ONCE):
-            _items(BENEFITS, bodies, BenefitGrantPayload, observed_at)
-        _items(METERS, [page.meters for page in together], CustomerMeterPayload, observed_at)
+        return batches(fetched, AT_ONCE)
 
 
-def _items(
-    table: Table,
-    bodies: Iterable[bytes],
-    payload_type: type[SubscriptionListPayload | BenefitGrantPayload | CustomerMeterPayload],
-    observed_at: datetime,
-) -> None:
-    items = [item for body in bodies for item in decode_page(body, payload_type).items]
-    upsert_items(table, items, [item.customer_id for item in items], observed_at=observed_at)
+def mirror(pages: Sequence[Pages], observed_at: datetime, *, before: int = 0) -> None:
+    """Bytes of list pages in, rows out: the walk over each list, as a sync does it.
+
+    ``before`` is how many of these pages of a hundred customers came earlier.
+    """
+    client: Any = None  # nothing is asked of it
+    reader: Any = _CannedReader(pages, observed_at)
+    session = Session(
+        client=client,
+        report=SyncReport(),
+        target=Mirror(),
+        run=SyncRun(),
+        bookmark=None,
+        delete=True,
+        replace_organization=False,
+        progress=lambda *_: None,
+        erased=frozenset(),
+        requests_before=0,
+    )
+    with trimmed_query_log(database()) as query_log:
+        session.attach(reader, query_log)
+        walk = ListWalk("customers", bytes, (), next_page=before + 1)
+        walk_customers(session, walk, Reading(observed_at), is_first=True)
+        for state_list in STATE_LISTS:
+            first = before * len(_BODIES[state_list.name](pages[0])) + 1
+            walk = ListWalk(state_list.name, bytes, (), next_page=first)
+            walk_state_list(session, state_list, walk, Reading(observed_at), Seams(walk.limit))

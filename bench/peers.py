@@ -14,6 +14,7 @@ from django_polar.models import (
     Customer,
     CustomerState,
     GrantedBenefit,
+    SyncedPage,
 )
 from django_polar.payloads import (
     BenefitGrantPayload,
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 
     from .pages import Pages
 
-OUR_MODELS = (ActiveMeter, GrantedBenefit, ActiveSubscription, CustomerState, Customer)
+OUR_MODELS = (
+    *(ActiveMeter, GrantedBenefit, ActiveSubscription, CustomerState, Customer),
+    SyncedPage,
+)
 """Children first."""
 
 _LISTS: Sequence[tuple[Table, type[Any], str]] = (

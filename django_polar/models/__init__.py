@@ -10,7 +10,7 @@ from .queues import (
     queues,
 )
 from .state import ActiveMeter, ActiveSubscription, CustomerState, GrantedBenefit, StateItem
-from .sync_run import SyncCheckpoint, SyncRun
+from .sync_run import SyncCheckpoint, SyncedPage, SyncRun
 from .user_deletion import users_deleted
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "StateItem",
     "SyncCheckpoint",
     "SyncRun",
+    "SyncedPage",
     "WebhookEvent",
     "queues",
     "users_deleted",

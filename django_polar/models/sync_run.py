@@ -55,6 +55,31 @@ class SyncRun(models.Model):
         return self.heartbeat_at + LEASE <= now
 
 
+class SyncedPage(models.Model):
+    """A page of one of Polar's lists in which nothing was new, so that the next sync can tell by a
+    fingerprint that it is the same again.
+
+    Holds ids and digests, no personal data, and only of pages that were so at the last full sync.
+    The table may be emptied at any time.
+    """
+
+    list_name = models.CharField(max_length=32)
+    number = models.PositiveIntegerField()
+    fingerprint = models.BinaryField(max_length=32, help_text="Of the bytes that Polar sent.")
+    rows = models.TextField(help_text="Ids and digests.")
+    summary = models.BinaryField(help_text="What the proof of a list needs to know.")
+
+    class Meta:
+        verbose_name = "synced page"
+        verbose_name_plural = "synced pages"
+        constraints = (
+            models.UniqueConstraint(fields=["list_name", "number"], name="polar_page_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.list_name}, page {self.number}"
+
+
 class SyncCheckpoint(models.Model):
     """The ids that a running sync has seen, so that a killed one can go on where it was.
 

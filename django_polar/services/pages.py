@@ -40,12 +40,17 @@ BEAT: Final = timedelta(seconds=10)
 """How often a waiting job shows that it is alive."""
 
 
-class _PaginationOnly(msgspec.Struct):
-    class Numbers(msgspec.Struct):
-        total_count: int = 0
-        max_page: int = 0
+class _Numbers(msgspec.Struct):
+    total_count: int = 0
+    max_page: int = 0
 
-    pagination: Numbers = msgspec.field(default_factory=Numbers)
+
+class _PaginationOnly(msgspec.Struct):
+    pagination: _Numbers
+
+
+_TAIL: Final = 200
+"""Bytes at the end of a page in which its numbers are looked for."""
 
 
 @dataclass(slots=True)
@@ -68,6 +73,8 @@ class FetchedPage(NamedTuple):
     body: bytes
     observed_at: datetime
     """When Polar was asked, by Polar's clock."""
+    total_count: int
+    """How many items the list has, as this page says."""
 
 
 class Reader:
@@ -102,7 +109,7 @@ class Reader:
         The first page says how many there are; then as many are on their way as are useful.
         Pages that come to be meanwhile are read too. An error is raised at its page's turn.
         """
-        pending: deque[tuple[int, Future[tuple[bytes, datetime]]]] = deque()
+        pending: deque[tuple[int, Future[FetchedPage]]] = deque()
         self._ask(walk, pending)
         try:
             while pending:
@@ -118,36 +125,32 @@ class Reader:
             for _, future in pending:
                 future.cancel()
 
-    def _next(
-        self, walk: Walk, pending: deque[tuple[int, Future[tuple[bytes, datetime]]]]
-    ) -> FetchedPage:
-        number, future = pending.popleft()
+    def _next(self, walk: Walk, pending: deque[tuple[int, Future[FetchedPage]]]) -> FetchedPage:
+        _, future = pending.popleft()
         if not future.done():
             self._window = min(self._window * 2, self._in_flight)
-        body, observed_at = self._result(future)
+        fetched = self._result(future)
         while len(pending) < self._window and walk.next_page <= walk.max_page:
             self._ask(walk, pending)
-        return FetchedPage(walk, number, body, observed_at)
+        return fetched
 
-    def _ask(self, walk: Walk, pending: deque[tuple[int, Future[tuple[bytes, datetime]]]]) -> None:
+    def _ask(self, walk: Walk, pending: deque[tuple[int, Future[FetchedPage]]]) -> None:
         number = walk.next_page
         walk.next_page += 1
         pending.append((number, self._pool.submit(self._fetch, walk, number)))
 
-    def _fetch(
-        self, walk: Walk, number: int, *, attempts: int = ATTEMPTS_TO_READ
-    ) -> tuple[bytes, datetime]:
+    def _fetch(self, walk: Walk, number: int, *, attempts: int = ATTEMPTS_TO_READ) -> FetchedPage:
         observed_at = self._client.server_time()
         body = walk.fetch(page=number, limit=walk.limit, sorting=walk.sorting)
         try:
-            numbers = msgspec.json.decode(body, type=_PaginationOnly).pagination
+            numbers = _read_numbers(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             if attempts > 1:
                 return self._fetch(walk, number, attempts=attempts - 1)
             # The reader of the page will say what is wrong with it.
-            numbers = _PaginationOnly.Numbers()
+            numbers = _Numbers()
         walk.max_page = max(walk.max_page, numbers.max_page)
-        return body, observed_at
+        return FetchedPage(walk, number, body, observed_at, numbers.total_count)
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[Outcome[T, R]]:
         """``function`` for each item, in order, as many at a time as pages; errors are kept."""
@@ -175,6 +178,17 @@ class Reader:
                 if future.done():
                     return future.result()
                 self._on_wait()
+
+
+def _read_numbers(body: bytes) -> _Numbers:
+    """From the end of the page, where Polar puts them, without reading all that comes before."""
+    start = body.rfind(b'"pagination"', -_TAIL)
+    if start >= 0:
+        try:
+            return msgspec.json.decode(b"{" + body[start:], type=_PaginationOnly).pagination
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass  # something else of that name
+    return msgspec.json.decode(body, type=_PaginationOnly).pagination
 
 
 class Outcome(NamedTuple, Generic[T, R]):

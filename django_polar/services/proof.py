@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .seen import SeenIds
-from .sync_session import ids_of
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from uuid import UUID
 
-    from django_polar.payloads import Page
+    from .known_pages import Summary
 
 
 @dataclass(slots=True)
@@ -26,6 +26,8 @@ class Reading:
     """Rows that were seen and came after the walk had begun."""
     nameless: int = 0
     """Items so broken that not even their id could be read."""
+    shared: set[UUID] = field(default_factory=set)
+    """Which organizations or meters were met at all."""
 
     @property
     def something_went_away(self) -> bool:
@@ -36,11 +38,12 @@ class Reading:
     def is_proved(self) -> bool:
         return len(self.seen) + self.nameless == self.last_total and not self.something_went_away
 
-    def note(self, content: Page[Any], *, added: int) -> None:
-        """A page, and how many of its rows came after the walk had begun."""
+    def note(self, summary: Summary, total_count: int) -> None:
+        """A page, and how long the list is."""
         if self.first_total is None:
-            self.first_total = content.total_count
-        self.last_total = content.total_count
-        self.seen.add(ids_of(content.items, content.problems))
-        self.nameless += sum(1 for problem in content.problems if problem.id is None)
-        self.added += added
+            self.first_total = total_count
+        self.last_total = total_count
+        self.seen.load(summary.keys)
+        self.nameless += summary.nameless
+        self.added += summary.added
+        self.shared |= summary.shared

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from django.db import IntegrityError, router, transaction
 from django.utils import timezone
@@ -14,9 +14,6 @@ from django_polar.exceptions import SyncInProgressError
 from django_polar.models import SyncCheckpoint, SyncRun
 
 from .seen import SeenIds, pack
-
-if TYPE_CHECKING:
-    from uuid import UUID
 
 _LOCK: Final = "sync"
 SAVE_EVERY: Final = timedelta(seconds=5)
@@ -137,9 +134,9 @@ class Bookmark:
     def is_done(self, list_name: str) -> bool:
         return list_name in self._run.cursor.get("done", [])
 
-    def note(self, page: int, ids: list[UUID]) -> None:
-        """``page`` was written to the mirror, and had these ids."""
-        self._unsaved += pack(ids)
+    def note(self, page: int, keys: bytes) -> None:
+        """``page`` is in the mirror; ``keys`` are of the ids that were seen since the last one."""
+        self._unsaved.frombytes(keys)
         if timezone.now() - self._saved_at >= SAVE_EVERY:
             self.save(page + 1)
 

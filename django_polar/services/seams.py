@@ -10,12 +10,37 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from .pages import MAX_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 SMALLEST_LIMIT = 20
+
+
+class Edges(msgspec.Struct, frozen=True, gc=False):
+    """The groups of equal rows that a page begins and ends with."""
+
+    first: bytes
+    ahead: int
+    """How many rows are like the first."""
+    last: bytes
+    behind: int
+    """How many are like the last."""
+
+
+def find_edges(keys: Sequence[Any]) -> Edges | None:
+    """``keys`` are what equal rows have in common."""
+    if not keys:
+        return None
+    return Edges(
+        first=msgspec.json.encode(keys[0]),
+        ahead=sum(1 for _ in takewhile(lambda key: key == keys[0], keys)),
+        last=msgspec.json.encode(keys[-1]),
+        behind=sum(1 for _ in takewhile(lambda key: key == keys[-1], reversed(keys))),
+    )
 
 
 class Window(NamedTuple):
@@ -28,26 +53,22 @@ class Window(NamedTuple):
 class Seams:
     """Watches a walk go by, page after page."""
 
-    def __init__(self, key: Callable[[Any], Any], limit: int) -> None:
-        self._key = key
+    def __init__(self, limit: int) -> None:
         self._limit = limit
         self._last_page = 0
-        self._last_key: Any = None
-        self._last_count = 0
+        self._last: Edges | None = None
         self._windows: list[Window | None] = []
 
-    def note(self, page: int, items: Sequence[Any]) -> None:
+    def note(self, page: int, edges: Edges | None) -> None:
         """The next page of the walk."""
-        if not items:
+        if edges is None:
             return
-        keys = [self._key(item) for item in items]
-        if page == self._last_page + 1 and self._last_count and keys[0] == self._last_key:
+        last = self._last
+        if page == self._last_page + 1 and last and edges.first == last.last:
             end = page * self._limit - self._limit
-            ahead = sum(1 for _ in takewhile(lambda key: key == keys[0], keys))
-            self._windows.append(find_window(end - self._last_count, end + ahead))
+            self._windows.append(find_window(end - last.behind, end + edges.ahead))
         self._last_page = page
-        self._last_key = keys[-1]
-        self._last_count = sum(1 for _ in takewhile(lambda key: key == keys[-1], reversed(keys)))
+        self._last = edges
 
     @property
     def windows(self) -> list[Window] | None:

@@ -13,7 +13,8 @@ from __future__ import annotations
 from datetime import UTC
 from functools import lru_cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 import msgspec
 from django.conf import settings as django_settings
@@ -23,9 +24,8 @@ from django.utils import timezone
 from django_polar.models import Customer, CustomerState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from datetime import datetime
-    from uuid import UUID
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _encode_hex = msgspec.json.Encoder(uuid_format="hex").encode
 _decode_texts = msgspec.json.Decoder(list[str | None]).decode
+_decode_digests = msgspec.json.Decoder(dict[str, int]).decode
 
 _by_id = attrgetter("id.int")
 """Rows are written in one order, so that two writers cannot wait for each other."""
@@ -63,6 +64,14 @@ class Statements:
 
     def find_different(self, rows: Sequence[Row]) -> list[tuple[Row, int | None]]:
         """Those whose digest is not the stored one, with the stored one if there is any."""
+        raise NotImplementedError
+
+    def pack(self, rows: Sequence[Row]) -> str:
+        """Ids and digests, for ``are_stored``."""
+        raise NotImplementedError
+
+    def are_stored(self, packed: Sequence[str]) -> bool:
+        """Whether each of these rows is there, with that digest."""
         raise NotImplementedError
 
     def lock_states(self, ids: Sequence[UUID], observed_at: datetime) -> list[UUID]:
@@ -161,12 +170,19 @@ class SQLiteStatements(Statements):
         )
 
     def find_different(self, rows: Sequence[Row]) -> list[tuple[Row, int | None]]:
-        by_key = {row.id: row.digest for row in rows}
-        found = self._fetch(self.select_different, [_encode_hex(by_key).decode()])
+        found = self._fetch(self.select_different, [f"{{{self.pack(rows)}}}"])
         if not found:
             return []
-        by_hex = {row.id.hex: row for row in rows}
-        return [(by_hex[key], digest) for key, digest in found]
+        by_key = {row.id.hex: row for row in rows}
+        return [(by_key[key], digest) for key, digest in found]
+
+    def pack(self, rows: Sequence[Row]) -> str:
+        keys = _decode_texts(_encode_hex([row.id for row in rows]))
+        digests = dict(zip(keys, [row.digest for row in rows], strict=True))
+        return _encode_hex(digests)[1:-1].decode()
+
+    def are_stored(self, packed: Sequence[str]) -> bool:
+        return not self._fetch(self.select_different, [f"{{{','.join(packed)}}}"])
 
     def lock_states(self, ids: Sequence[UUID], observed_at: datetime) -> list[UUID]:
         parameters = [_encode_hex(ids).decode(), *self._times([observed_at])]
@@ -230,6 +246,14 @@ class MariaDBStatements(SQLiteStatements):
         digests = {_as_key(id_): digest for id_, digest in found}
         different = [(row, digests.get(row.id.hex)) for row in rows]
         return [(row, digest) for row, digest in different if digest != row.digest]
+
+    def are_stored(self, packed: Sequence[str]) -> bool:
+        wanted = _decode_digests(f"{{{','.join(packed)}}}")
+        found = self._fetch(
+            f"SELECT id, digest FROM {self.name} WHERE id IN ({_places(wanted)})",
+            self._keys([UUID(key) for key in wanted]),
+        )
+        return {_as_key(id_): digest for id_, digest in found} == wanted
 
     def lock_states(self, ids: Sequence[UUID], observed_at: datetime) -> list[UUID]:
         found = self._fetch(
@@ -299,11 +323,18 @@ class PostgreSQLStatements(Statements):
         )
 
     def find_different(self, rows: Sequence[Row]) -> list[tuple[Row, int | None]]:
-        found = self._fetch(
-            self.select_different,
-            [_array([row.id for row in rows]), _array([row.digest for row in rows])],
-        )
+        found = self._fetch_different([self.pack(rows)])
         return [(rows[position], digest) for position, digest in found]
+
+    def pack(self, rows: Sequence[Row]) -> str:
+        return f"{_elements([row.id for row in rows])};{_elements([row.digest for row in rows])}"
+
+    def are_stored(self, packed: Sequence[str]) -> bool:
+        return not self._fetch_different(packed)
+
+    def _fetch_different(self, packed: Sequence[str]) -> list[tuple[Any, ...]]:
+        columns = zip(*(text.split(";") for text in packed), strict=True)
+        return self._fetch(self.select_different, [f"{{{','.join(column)}}}" for column in columns])
 
     def lock_states(self, ids: Sequence[UUID], observed_at: datetime) -> list[UUID]:
         array = _array(ids)
@@ -323,12 +354,16 @@ class PostgreSQLStatements(Statements):
         self._execute(self.update_link, [_encode(objects).decode()])
 
 
-def _array(values: Sequence[UUID] | Sequence[int]) -> str:
+def _array(values: Sequence[UUID]) -> str:
     """As PostgreSQL reads an array, where each value is one that needs no escaping."""
-    return f"{{{_encode(values)[1:-1].decode()}}}"
+    return f"{{{_elements(values)}}}"
 
 
-def _places(values: Sequence[Any]) -> str:
+def _elements(values: Sequence[UUID] | Sequence[int]) -> str:
+    return _encode(values)[1:-1].decode()
+
+
+def _places(values: Collection[Any]) -> str:
     return ", ".join(["%s"] * len(values))
 
 
@@ -337,9 +372,17 @@ def _as_key(id_: Any) -> str:
     return str(id_).replace("-", "")
 
 
+_EMPTY: Final[dict[type, str]] = {dict: "{}", list: "[]"}
+
+
 def _texts(column: Sequence[Any]) -> list[str | None]:
-    """JSON, as Django keeps it in a database that has no type for it."""
-    return [None if value is None else _encode(value).decode() for value in column]
+    """JSON, as Django keeps it in a database that has no type for it. Most of it is empty."""
+    return [
+        None
+        if value is None
+        else (not value and _EMPTY.get(type(value))) or _encode(value).decode()
+        for value in column
+    ]
 
 
 def _kind(model_field: models.Field[Any, Any]) -> str:

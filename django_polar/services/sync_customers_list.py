@@ -18,18 +18,21 @@ from django_polar.exceptions import (
 from django_polar.models import Customer
 from django_polar.payloads import CustomerPayload, decode_page
 
+from .known_pages import PageMemory, TakenPages, summarize
 from .pages import Walk, batches
 from .proof import Reading
 from .seen import ListedIds, SeenIds
-from .sync_session import ids_of
+from .sync_walk import walk_list
+from .tables import CUSTOMERS
 from .upsert import database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from .pages import FetchedPage
     from .sync_session import Session
+    from .upsert import Changes
 
 ORDERS: Final = (
     (*STABLE_ORDER, "name"),
@@ -59,8 +62,7 @@ def read_customers(session: Session) -> None:
         )
         if attempt:
             reading = Reading(session.client.server_time())
-        for pages in session.reader.pages(walk):
-            _take_pages(session, pages, reading, is_first_walk=attempt == 0)
+        walk_customers(session, walk, reading, is_first=attempt == 0)
         if attempt:
             seen.merge(reading.seen)
         exported_at = session.client.server_time()
@@ -86,41 +88,48 @@ def read_customers(session: Session) -> None:
         )
 
 
-def _take_pages(
-    session: Session, pages: list[FetchedPage], reading: Reading, *, is_first_walk: bool
-) -> None:
-    contents = [decode_page(page.body, CustomerPayload) for page in pages]
-    payloads = [payload for content in contents for payload in content.items]
-    problems = [problem for content in contents for problem in content.problems]
-    if is_first_walk and reading.first_total is None:
-        reading.started_at, reading.first_total = session.begin_walk(
-            reading.started_at, contents[0].total_count
-        )
-    for content in contents:
-        new = [item for item in content.items if item.created_at > reading.started_at]
-        reading.note(content, added=len(new))
-    _check_organization(session, payloads)
-    erased = [payload.id for payload in payloads if session.is_erased(payload)]
-    session.skip("customers", erased)
-    wanted = [payload for payload in payloads if payload.id not in erased]
-    take_customers(session, wanted, pages[0].observed_at)
-    session.note_problems(problems, "customers")
-    session.note_page(pages[-1].number, ids_of(payloads, problems))
-    total = contents[-1].total_count
-    session.progress("customers", min(pages[-1].number * pages[-1].walk.limit, total), total)
+def walk_customers(session: Session, walk: Walk, reading: Reading, *, is_first: bool) -> None:
+    """All pages into the mirror."""
+
+    def take(pages: Sequence[FetchedPage]) -> TakenPages:
+        contents = [decode_page(page.body, CustomerPayload) for page in pages]
+        payloads = [payload for content in contents for payload in content.items]
+        _check_organization(session, {payload.organization_id for payload in payloads})
+        erased = [payload.id for payload in payloads if session.is_erased(payload)]
+        session.skip("customers", erased)
+        wanted = [payload for payload in payloads if payload.id not in erased]
+        changes = take_customers(session, wanted, pages[0].observed_at)
+        for content in contents:
+            session.note_problems(content.problems, "customers")
+        summaries = [
+            summarize(
+                content,
+                reading.started_at,
+                came_at=lambda customer: customer.created_at,
+                shared=lambda customer: customer.organization_id,
+            )
+            for content in contents
+        ]
+        return TakenPages(contents, summaries, changes)
+
+    # Who is on a known page is not looked at, so it is of no use where somebody is being erased.
+    uses_memory = is_first and not session.is_dry and not session.erased
+    memory = PageMemory("customers", CUSTOMERS) if uses_memory else None
+    walk_list(session, walk, reading, take, memory=memory, is_first=is_first)
+    _check_organization(session, reading.shared)
 
 
 def take_customers(
     session: Session, payloads: list[CustomerPayload], observed_at: datetime
-) -> None:
+) -> Changes:
     """Into the target, and into the counts."""
     changes = session.target.customers(payloads, observed_at=observed_at)
     session.count("customers", changes)
+    return changes
 
 
-def _check_organization(session: Session, payloads: list[CustomerPayload]) -> None:
+def _check_organization(session: Session, found: set[UUID]) -> None:
     """A mirror belongs to one organization, and so does the token."""
-    found = {payload.organization_id for payload in payloads}
     if not found:
         return
     if len(found) > 1:

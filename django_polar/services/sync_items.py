@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from django_polar.client import PolarClient
 
     from .sync_session import Session
+    from .upsert import Changes
 
 ID_BATCH: Final = 2000
 
@@ -41,6 +42,8 @@ class StateList:
     orders: tuple[tuple[str, ...], ...]
     key: Callable[[Any], Any]
     """What rows have in common that the first order does not tell apart, or more rows than that."""
+    shared: Callable[[Any], UUID] | None = None
+    """What to collect of all items, see ``Reading.shared``."""
 
 
 STATE_LISTS: Final = (
@@ -80,6 +83,7 @@ STATE_LISTS: Final = (
             ("-created_at", "-customer_id", "-meter_id"),
         ),
         lambda item: (item.created_at, item.customer_id, item.meter_id),
+        lambda item: item.meter_id,
     ),
 )
 
@@ -99,7 +103,7 @@ def take_items(
     state_list: StateList,
     content: Page[Any],
     observed_at: datetime,
-) -> None:
+) -> Changes:
     items = [item for item in content.items if item.is_active]
     changes, unknown = session.target.items(
         state_list.name, items, [item.customer_id for item in items], observed_at=observed_at
@@ -118,6 +122,7 @@ def take_items(
         changes.created += more.created
     session.count(state_list.name, changes)
     session.note_problems(content.problems, state_list.name)
+    return changes
 
 
 def _read_embedded_customers(session: Session, items: Iterable[Any]) -> list[CustomerPayload]:

@@ -10,7 +10,7 @@ from .seen import SeenIds
 from .sync_report import LISTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from django_polar.models import SyncRun
     from django_polar.payloads import CustomerPayload, ItemProblem
 
-    from .pages import Reader
+    from .known_pages import Summary
+    from .pages import FetchedPage, Reader
     from .query_log import QueryLog
     from .runs import Bookmark
     from .sync_report import SyncReport
@@ -87,12 +88,15 @@ class Session:
         self._bookmark.note_walk(began_at, total)
         return began_at, total
 
-    def note_page(self, page: int, ids: list[UUID]) -> None:
-        """A page is in the mirror."""
+    def note_pages(self, pages: Sequence[FetchedPage], summaries: Sequence[Summary]) -> None:
+        """These pages are in the mirror."""
         self.query_log.trim()
+        last = pages[-1]
         if self._bookmark:
             self._store_counts()
-            self._bookmark.note(page, ids)
+            self._bookmark.note(last.number, b"".join(summary.keys for summary in summaries))
+        done = min(last.number * last.walk.limit, last.total_count)
+        self.progress(last.walk.name, done, last.total_count)
 
     def finish(self, list_name: str) -> None:
         if self._bookmark:

@@ -6,31 +6,32 @@ list was read completely, see ``_is_proved``, or was read for that customer alon
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from django_polar.exceptions import PermissionDeniedError
-from django_polar.payloads import (
-    CustomerMeterPayload,
-    Page,
-    decode_page,
-)
+from django_polar.payloads import decode_page
 
-from . import proof
+from .known_pages import PageMemory, TakenPages, summarize
 from .pages import Walk
+from .proof import Reading
 from .seams import Seams
 from .sync_by_customers import read_by_customers, read_parts_one_by_one, refresh_states
 from .sync_items import STATE_LISTS, iter_ids, join, take_items
-from .sync_session import ids_of
+from .sync_walk import walk_list
 from .targets import TABLES
 from .upsert import database
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
+    from django_polar.payloads import Page
+
+    from .known_pages import Summary
+    from .pages import FetchedPage
     from .seams import Window
     from .sync_items import StateList
     from .sync_session import Session
@@ -41,13 +42,6 @@ elsewhere."""
 
 ARCHIVED_METER_CHECKS: Final = 25
 ARCHIVED_METER_RECHECK: Final = timedelta(days=1)
-
-
-@dataclass(slots=True)
-class Reading(proof.Reading):
-    """And which meters were met at all."""
-
-    meter_ids: set[UUID] = field(default_factory=set)
 
 
 def read_state_lists(session: Session) -> None:
@@ -76,7 +70,7 @@ def read_state_lists(session: Session) -> None:
 def _read_list(session: Session, state_list: StateList) -> None:
     reading = Reading(session.client.server_time())
     first_page = session.start_list(state_list.name, reading.seen)
-    seams = Seams(state_list.key, LIMITS[0])
+    seams = Seams(LIMITS[0])
     for attempt, (order, limit) in enumerate(zip(state_list.orders, LIMITS, strict=True)):
         walk = Walk(
             state_list.name,
@@ -85,18 +79,7 @@ def _read_list(session: Session, state_list: StateList) -> None:
             limit=limit,
             next_page=first_page if attempt == 0 else 1,
         )
-        for pages in session.reader.pages(walk):
-            contents = [decode_page(page.body, state_list.payload_type) for page in pages]
-            for page, content in zip(pages, contents, strict=True):
-                if attempt == 0:
-                    _begin(session, reading, content.total_count)
-                    seams.note(page.number, content.items)
-                _note_page(reading, content)
-            together = join(contents)
-            take_items(session, state_list, together, pages[0].observed_at)
-            session.note_page(pages[-1].number, ids_of(together.items, together.problems))
-            total = together.total_count
-            session.progress(state_list.name, min(pages[-1].number * limit, total), total)
+        walk_state_list(session, state_list, walk, reading, seams if attempt == 0 else None)
         if attempt == 0 and not reading.is_proved and not reading.something_went_away:
             _mend_seams(session, state_list, reading, seams, at_most=walk.max_page)
         if reading.is_proved:
@@ -111,11 +94,36 @@ def _read_list(session: Session, state_list: StateList) -> None:
         _remove_unseen(session, state_list, reading)
 
 
-def _begin(session: Session, reading: Reading, total_count: int) -> None:
-    if reading.first_total is None:
-        reading.started_at, reading.first_total = session.begin_walk(
-            reading.started_at, total_count
-        )
+def walk_state_list(
+    session: Session,
+    state_list: StateList,
+    walk: Walk,
+    reading: Reading,
+    seams: Seams | None,
+) -> None:
+    """All pages into the mirror. The first walk of a list watches its ``seams``."""
+
+    def take(pages: Sequence[FetchedPage]) -> TakenPages:
+        contents = [decode_page(page.body, state_list.payload_type) for page in pages]
+        changes = take_items(session, state_list, join(contents), pages[0].observed_at)
+        summaries = [_summarize(state_list, content, reading) for content in contents]
+        return TakenPages(contents, summaries, changes)
+
+    memory = None
+    if seams is not None and not session.is_dry:
+        memory = PageMemory(state_list.name, TABLES[state_list.name])
+    walk_list(session, walk, reading, take, memory=memory, seams=seams, is_first=seams is not None)
+
+
+def _summarize(state_list: StateList, content: Page[Any], reading: Reading) -> Summary:
+    return summarize(
+        content,
+        reading.started_at,
+        # A change may have brought it there.
+        came_at=lambda item: max(item.modified_at or item.created_at, item.created_at),
+        key=state_list.key,
+        shared=state_list.shared,
+    )
 
 
 def _mend_seams(
@@ -139,22 +147,8 @@ def _mend_seams(
     for outcome in session.reader.map(fetch, windows):
         body, observed_at = outcome.result()
         content = decode_page(body, state_list.payload_type)
-        _note_page(reading, content)
+        reading.note(_summarize(state_list, content, reading), content.total_count)
         take_items(session, state_list, content, observed_at)
-
-
-def _note_page(reading: Reading, content: Page[Any]) -> None:
-    began_at = reading.started_at
-    reading.note(
-        content,
-        added=sum(
-            1
-            for item in content.items
-            if (item.modified_at or item.created_at) > began_at or item.created_at > began_at
-        ),
-    )
-    if content.items and isinstance(content.items[0], CustomerMeterPayload):
-        reading.meter_ids.update(item.meter_id for item in content.items)
 
 
 def _remove_unseen(session: Session, state_list: StateList, reading: Reading) -> None:
@@ -186,12 +180,12 @@ def _without_archived(session: Session, ids: list[UUID], reading: Reading) -> li
         .filter(pk__in=ids)
         .values_list("pk", "meter_id", "state_id", "state__as_of")
     )
-    gone = [pk for pk, meter_id, _, _ in rows if meter_id in reading.meter_ids]
+    gone = [pk for pk, meter_id, _, _ in rows if meter_id in reading.shared]
     recently = session.client.server_time() - ARCHIVED_METER_RECHECK
     doubtful = {
         customer_id
         for _, meter_id, customer_id, as_of in rows
-        if meter_id not in reading.meter_ids and not (as_of and as_of > recently)
+        if meter_id not in reading.shared and not (as_of and as_of > recently)
     }
     room = max(ARCHIVED_METER_CHECKS - session.archived_meter_checks, 0)
     chosen = sorted(doubtful)[:room]

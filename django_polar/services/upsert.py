@@ -56,6 +56,8 @@ class Changes:
     """About a customer that is deleted or unknown, or gone since."""
     refused: dict[UUID, str] = field(default_factory=dict)
     """What the database would not take, and why."""
+    rows: Sequence[Row] = ()
+    """All that were given."""
 
     @property
     def written(self) -> list[UUID]:
@@ -87,6 +89,7 @@ def upsert(
     if not unique:
         return Changes()
     changes: Changes = retry_conflicts(lambda: _upsert(table, unique, observed_at, admit))
+    changes.rows = rows
     return changes
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from django_polar.exceptions import UnexpectedResponseError
 from django_polar.services.pages import MAX_IN_FLIGHT, requests_in_flight
-from django_polar.services.seams import Seams, find_window
+from django_polar.services.seams import Seams, find_edges, find_window
 from django_polar.services.seen import ListedIds, SeenIds, pack
 from django_polar.services.sync_customers_list import iter_exported_ids
 
@@ -82,10 +82,10 @@ def test_a_window_shows_the_whole_group(start, size):
 
 def test_seams_are_where_equal_rows_meet():
     """Only a page's end between equal rows is worth another look."""
-    seams = Seams(lambda item: item, 5)
-    seams.note(1, [1, 2, 3, 4, 4])
-    seams.note(2, [4, 5, 6, 7, 8])
-    seams.note(3, [9, 9])
+    seams = Seams(5)
+    seams.note(1, find_edges([1, 2, 3, 4, 4]))
+    seams.note(2, find_edges([4, 5, 6, 7, 8]))
+    seams.note(3, find_edges([9, 9]))
 
     assert seams.windows is not None
     [window] = seams.windows
@@ -95,9 +95,9 @@ def test_seams_are_where_equal_rows_meet():
 
 def test_a_group_that_no_page_can_show():
     """More than a hundred equal rows need another order altogether."""
-    seams = Seams(lambda item: item, 100)
-    seams.note(1, [1] * 100)
-    seams.note(2, [1] * 100)
+    seams = Seams(100)
+    seams.note(1, find_edges([1] * 100))
+    seams.note(2, find_edges([1] * 100))
 
     assert seams.windows is None
 
