@@ -94,8 +94,12 @@ def _upsert_profiles(
     payloads: Sequence[CustomerPayload], *, observed_at: datetime, touch: bool
 ) -> Changes:
     changes = upsert(CUSTOMERS, make_rows(CUSTOMERS, payloads), observed_at=observed_at)
-    if written := set(changes.written):
-        link_users({p.id: p.external_id for p in payloads if p.id in written and p.external_id})
+    if changes.written:
+        news = payloads
+        if len(changes.written) < len(payloads):
+            written = set(changes.written)
+            news = [payload for payload in payloads if payload.id in written]
+        link_users({payload.id: payload.external_id for payload in news if payload.external_id})
     if touch:
         note_seen(CUSTOMERS, changes.unchanged, observed_at)
     return changes

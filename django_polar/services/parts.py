@@ -89,7 +89,7 @@ def upsert_items(
         return changes, missing
 
     return notifications.watch_states(
-        set(owners),
+        owners,
         upsert_and_touch,
         parts=[PARTS[table]],
         has_changed=lambda result: bool(result[0].written),

@@ -170,16 +170,16 @@ class SQLiteStatements(Statements):
         )
 
     def find_different(self, rows: Sequence[Row]) -> list[tuple[Row, int | None]]:
-        found = self._fetch(self.select_different, [f"{{{self.pack(rows)}}}"])
+        keys = _decode_texts(_encode_hex([row.id for row in rows]))
+        digests = dict(zip(keys, [row.digest for row in rows], strict=True))
+        found = self._fetch(self.select_different, [_encode_hex(digests).decode()])
         if not found:
             return []
-        by_key = {row.id.hex: row for row in rows}
+        by_key = dict(zip(keys, rows, strict=True))
         return [(by_key[key], digest) for key, digest in found]
 
     def pack(self, rows: Sequence[Row]) -> str:
-        keys = _decode_texts(_encode_hex([row.id for row in rows]))
-        digests = dict(zip(keys, [row.digest for row in rows], strict=True))
-        return _encode_hex(digests)[1:-1].decode()
+        return _encode_hex({row.id: row.digest for row in rows})[1:-1].decode()
 
     def are_stored(self, packed: Sequence[str]) -> bool:
         return not self._fetch(self.select_different, [f"{{{','.join(packed)}}}"])
@@ -222,11 +222,11 @@ class SQLiteStatements(Statements):
         zone: Any = (
             self.connection.timezone if django_settings.USE_TZ else timezone.get_default_timezone()
         )
-        if zone is not UTC or any(value and value.tzinfo is not UTC for value in column):
-            column = [value and value.astimezone(zone).replace(tzinfo=None) for value in column]
         # A JSON encoder writes a column of times twenty times as fast as str() does.
-        text = _encode(column).replace(b"T", b" ").replace(b"Z", b"")
-        return _decode_texts(text)
+        text = _encode(column)
+        if zone is not UTC or text.count(b'Z"') + column.count(None) < len(column):
+            text = _encode([v and v.astimezone(zone).replace(tzinfo=None) for v in column])
+        return _decode_texts(text.replace(b"T", b" ").replace(b"Z", b""))
 
 
 class MariaDBStatements(SQLiteStatements):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -105,8 +106,8 @@ def walk_customers(session: Session, walk: Walk, reading: Reading, *, is_first: 
             summarize(
                 content,
                 reading.started_at,
-                came_at=lambda customer: customer.created_at,
-                shared=lambda customer: customer.organization_id,
+                came_at=attrgetter("created_at"),
+                shared=attrgetter("organization_id"),
             )
             for content in contents
         ]

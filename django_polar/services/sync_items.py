@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from django_polar.exceptions import PayloadError
@@ -57,7 +58,7 @@ STATE_LISTS: Final = (
             ("customer", "product", "started_at", "amount"),
             ("-current_period_end", "-customer", "product"),
         ),
-        lambda item: item.started_at,
+        attrgetter("started_at"),
     ),
     StateList(
         "benefits",
@@ -69,7 +70,7 @@ STATE_LISTS: Final = (
             ("granted_at", "-created_at"),
             ("-created_at", "-granted_at"),
         ),
-        lambda item: (item.created_at, item.granted_at),
+        attrgetter("created_at", "granted_at"),
     ),
     StateList(
         "meters",
@@ -82,8 +83,8 @@ STATE_LISTS: Final = (
             ("customer_id", "meter_id", "created_at"),
             ("-created_at", "-customer_id", "-meter_id"),
         ),
-        lambda item: (item.created_at, item.customer_id, item.meter_id),
-        lambda item: item.meter_id,
+        attrgetter("created_at", "customer_id", "meter_id"),
+        attrgetter("meter_id"),
     ),
 )
 

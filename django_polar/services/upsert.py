@@ -146,14 +146,18 @@ def _upsert(
             if admit and created:
                 # In the transaction of the write: what is read here may be locked until then.
                 admitted = admit(created)
-                changes.barred += {row.id for row in created} - {row.id for row in admitted}
+                if len(admitted) < len(created):
+                    changes.barred += {row.id for row in created} - {row.id for row in admitted}
                 created = admitted
             if created or updated:
                 _write(statements, created, updated, observed_at)
     except DataError:
         changes.refused = _write_one_by_one(statements, created, updated, observed_at)
-    changes.created = [row.id for row in created if row.id not in changes.refused]
-    changes.updated = [row.id for row in updated if row.id not in changes.refused]
+    changes.created = [row.id for row in created]
+    changes.updated = [row.id for row in updated]
+    if changes.refused:
+        changes.created = [id_ for id_ in changes.created if id_ not in changes.refused]
+        changes.updated = [id_ for id_ in changes.updated if id_ not in changes.refused]
     return changes
 
 
