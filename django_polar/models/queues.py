@@ -81,6 +81,10 @@ class QueuedWorkQuerySet(models.QuerySet[W]):
         )
 
 
+# One class for all queues: Django would make another one for each ``as_manager()``.
+QueuedWorkManager = models.Manager.from_queryset(QueuedWorkQuerySet)
+
+
 class QueuedWork(models.Model):
     """A row that is work: due, claimed, postponed, and in the end done or a person's."""
 
@@ -212,7 +216,7 @@ class CustomerDeletion(QueuedWork):
         help_text="An answer was lost, so the external id may already be another customer's.",
     )
 
-    objects = QueuedWorkQuerySet["CustomerDeletion"].as_manager()
+    objects = QueuedWorkManager["CustomerDeletion"]()
 
     class Meta:
         verbose_name = "customer deletion"
@@ -242,7 +246,7 @@ class CustomerPush(QueuedWork):
         help_text="Names of the changed fields; values are read from the user when sent.",
     )
 
-    objects = QueuedWorkQuerySet["CustomerPush"].as_manager()
+    objects = QueuedWorkManager["CustomerPush"]()
 
     class Meta:
         verbose_name = "customer push"
@@ -306,7 +310,7 @@ class WebhookEvent(QueuedWork):
         help_text="Signals about what it changed that a receiver has not taken yet.",
     )
 
-    objects = QueuedWorkQuerySet["WebhookEvent"].as_manager()
+    objects = QueuedWorkManager["WebhookEvent"]()
 
     class Meta:
         verbose_name = "webhook event"
