@@ -1,6 +1,14 @@
 """Start-up. Imports nothing that a web process would have to pay for."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from django.apps import AppConfig
+from django.core.checks import register
+
+if TYPE_CHECKING:
+    from django.core.checks import CheckMessage
 
 
 class DjangoPolarConfig(AppConfig):
@@ -12,6 +20,14 @@ class DjangoPolarConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks, receivers  # noqa: F401, PLC0415 - checks register themselves
+        from . import receivers  # noqa: PLC0415 - needs the models
 
+        register(run_checks, "polar")
         receivers.connect()
+
+
+def run_checks(**kwargs: Any) -> list[CheckMessage]:
+    """All of ours. Commands run them and a web process does not, so they are loaded here."""
+    from . import checks  # noqa: PLC0415
+
+    return [*checks.check_settings(**kwargs), *checks.check_project(**kwargs)]

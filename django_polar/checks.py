@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 from django.db import router
 
@@ -49,7 +49,6 @@ REQUIRED_CHECKS: Final = {
 }
 
 
-@register("polar")
 def check_settings(**_kwargs: Any) -> list[CheckMessage]:
     """A value of the wrong kind is an error; a secret that is not there yet a warning."""
     messages: list[CheckMessage] = []
@@ -68,7 +67,6 @@ def check_settings(**_kwargs: Any) -> list[CheckMessage]:
     return messages
 
 
-@register("polar")
 def check_project(**_kwargs: Any) -> list[CheckMessage]:
     """What the mirror needs of the project around it."""
     messages: list[CheckMessage] = []

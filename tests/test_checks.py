@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from django.core.checks import ERROR, WARNING
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 
 from django_polar.checks import check_project, check_settings
 from django_polar.conf import settings as polar_settings
@@ -83,6 +85,18 @@ def test_times_without_offsets_are_refused(settings):
     settings.USE_TZ = False
 
     assert [message.id for message in check_project()] == ["django_polar.E036"]
+
+
+def test_the_command_runs_all_checks(settings):
+    """Those of the settings and those of the project, though nothing loads them before."""
+    settings.POLAR_TIMEOUT = 0
+    settings.USE_TZ = False
+
+    with pytest.raises(SystemCheckError) as caught:
+        call_command("check", tags=["polar"])
+
+    assert "django_polar.E015" in str(caught.value)
+    assert "django_polar.E036" in str(caught.value)
 
 
 class MirrorElsewhere:
