@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -107,8 +106,7 @@ class EndpointNotFoundError(APIError):
     """
 
 
-@dataclass(frozen=True, slots=True)
-class FieldError:
+class FieldError(NamedTuple):
     """One entry of a 422 answer. Polar's ``input`` is left out: it echoes personal data."""
 
     loc: tuple[str | int, ...]
