@@ -1,4 +1,7 @@
-"""What we hear from Django: users that come, change and go. Queues work and does none of it."""
+"""What we hear from Django: users that come, change and go. Queues work and does none of it.
+
+Every start-up loads this, so what a receiver needs is imported when it hears something.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,7 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db.models.signals import post_save, pre_save
 
-from .conf import settings
-from .models import users_deleted
-from .services import outbox
-from .services.nudge import work_queued
+from .models import users_deleted, work_queued
 from .signals import customer_state_stale
 
 if TYPE_CHECKING:
@@ -38,12 +38,18 @@ def connect() -> None:
 
 def request_deletions(users: Sequence[Any], using: str, **_: Any) -> None:
     """In the transaction that deletes the users: both happen, or neither."""
+    from .conf import settings  # noqa: PLC0415
+    from .services import outbox  # noqa: PLC0415
+
     if settings.delete_on_user_deletion:
         outbox.request_deletion_of_users(users, using=using)
 
 
 def remember_fields(instance: Any, using: str, *, raw: bool = False, **_: Any) -> None:
     """What Polar was told of the user before this change."""
+    from .conf import settings  # noqa: PLC0415
+    from .services import outbox  # noqa: PLC0415
+
     is_new = instance._state.adding  # noqa: SLF001 - documented by Django
     if raw or is_new or not settings.update_on_user_change:
         return
@@ -59,6 +65,9 @@ def request_push(
     **_: Any,
 ) -> None:
     """Nothing that goes wrong with Polar gets into the way of saving a user."""
+    from .conf import settings  # noqa: PLC0415
+    from .services import outbox  # noqa: PLC0415
+
     before = instance.__dict__.pop(_BEFORE, None)
     if raw:
         return

@@ -11,19 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 from django.contrib import admin, messages
 from django.contrib.admin.models import DELETION, LogEntry
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponseRedirect
+from django.http import Http404, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
-from django.views.decorators.http import require_POST
 
-from django_polar.conf import settings
-from django_polar.exceptions import PolarError
 from django_polar.models import Customer
 
 from .base import ReadOnlyAdmin
-from .messages import tell_fetched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -127,11 +123,10 @@ class CustomerActions(ReadOnlyAdmin):
     def export(self, request: HttpRequest, queryset: QuerySet[Customer]) -> HttpResponseBase:
         raise NotImplementedError
 
-    def act_view(self, request: HttpRequest, pk: UUID, verb: str) -> HttpResponseBase:
+    def act_view(self, request: HttpRequest, pk: UUID, verb: str) -> HttpResponse:
         """The buttons on a customer's page."""
-        return require_POST(self._act)(request, pk, verb)
-
-    def _act(self, request: HttpRequest, pk: UUID, verb: str) -> HttpResponse:
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
         if verb not in VERBS:
             raise Http404
         permission, _ = VERBS[verb]
@@ -179,6 +174,8 @@ class CustomerActions(ReadOnlyAdmin):
         # Not before it is asked for: what talks to Polar is no part of start-up.
         from django_polar.services.fetching import Fetch, fetch_customers  # noqa: PLC0415
 
+        from .messages import tell_fetched  # noqa: PLC0415
+
         live = queryset.filter(deleted_at__isnull=True).order_by("pk")
         ids = list(live.values_list("pk", flat=True)[: MOST_FETCHED + 1])
         if not ids:
@@ -220,6 +217,7 @@ class CustomerActions(ReadOnlyAdmin):
 
     def _compare(self, request: HttpRequest, customers: list[Customer]) -> HttpResponse:
         from django_polar.client import polar_client  # noqa: PLC0415 - as in _fetch
+        from django_polar.exceptions import PolarError  # noqa: PLC0415 - as in _fetch
         from django_polar.services.compare import compare_customer  # noqa: PLC0415 - as in _fetch
 
         compared: list[tuple[Customer, str, Comparison]] = []
@@ -245,6 +243,8 @@ class CustomerActions(ReadOnlyAdmin):
         page_of: Customer | None = None,
     ) -> HttpResponse | None:
         """Ask first; once confirmed, hand the customers to the outbox."""
+        from django_polar.conf import settings  # noqa: PLC0415 - as in _fetch
+
         count = live.count()
         if not count:
             self.message_user(request, "No customer that Polar still has.", messages.WARNING)

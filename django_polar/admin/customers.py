@@ -10,7 +10,6 @@ from django.urls import path
 
 from django_polar.models import Customer, SyncRun
 
-from .dates import ProbingQuerySet
 from .export import CustomerExport
 from .filters import (
     ActiveSubscriptionFilter,
@@ -32,7 +31,6 @@ from .formats import (
     url_html,
 )
 from .inlines import BenefitInline, MeterInline, SubscriptionInline
-from .search import HELP, search_customers
 from .users import benefits_text, subscriptions_text
 
 if TYPE_CHECKING:
@@ -69,7 +67,10 @@ class CustomerAdmin(CustomerExport):
     ordering = ("-created_at",)
     sortable_by = ("created_at",)
     search_fields = ("external_id",)  # that there is a search; see get_search_results
-    search_help_text = HELP
+    search_help_text = (
+        "Whole email addresses, external ids and Polar ids are found at once; otherwise parts of"
+        " names and beginnings of email addresses and external ids."
+    )
     inlines = (SubscriptionInline, BenefitInline, MeterInline)
     change_form_template = "admin/django_polar/customer/change_form.html"
     change_list_template = "admin/django_polar/customer/change_list.html"
@@ -114,6 +115,8 @@ class CustomerAdmin(CustomerExport):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Customer]:
+        from .dates import ProbingQuerySet  # noqa: PLC0415 - no part of start-up
+
         complete_runs = SyncRun.objects.filter(outcome=SyncRun.Outcome.COMPLETE)
         last = complete_runs.order_by("-started_at").values("started_at")[:1]
         customers = ProbingQuerySet(self.model).select_related("user").with_state()
@@ -131,6 +134,8 @@ class CustomerAdmin(CustomerExport):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
+        from .search import search_customers  # noqa: PLC0415 - as in get_queryset
+
         return search_customers(queryset, search_term), False
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -11,7 +11,6 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from django_polar.models import ActiveSubscription, GrantedBenefit
-from django_polar.services.overview import get_last_complete_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,6 +146,8 @@ class SyncedBeforeFilter(admin.SimpleListFilter):
         return [(key, label) for key, (_, label) in self.ages.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        from django_polar.services.overview import get_last_complete_at  # noqa: PLC0415 - on use
+
         if self.value() not in self.ages:
             return queryset
         before = timezone.now() - self.ages[self.value() or ""][0]

@@ -15,8 +15,6 @@ from django.utils.formats import date_format, number_format
 from django.utils.html import format_html, format_html_join
 from django.utils.timesince import timesince
 
-from django_polar.conf import settings
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
@@ -112,6 +110,8 @@ def link_to(obj: Model, admin_site: Any, text: object = None) -> str | SafeStrin
 
 def dashboard_url(customer: Customer) -> str:
     """The customer in Polar's dashboard, of production or of the sandbox."""
+    from django_polar.conf import settings  # noqa: PLC0415 - no part of start-up
+
     # /to/ leads to the organization that is open there, whose name we do not know.
     return f"{settings.dashboard_url}/to/dashboard/customers/{customer.pk}"
 

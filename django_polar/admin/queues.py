@@ -11,7 +11,6 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.text import Truncator
 
-from django_polar.exceptions import PolarError
 from django_polar.models import (
     Customer,
     CustomerDeletion,
@@ -20,7 +19,6 @@ from django_polar.models import (
     QueuedWork,
     WebhookEvent,
 )
-from django_polar.services.nudge import nudge
 
 from .base import ReadOnlyAdmin
 from .filters import ResolvedFilter, StatusFilter
@@ -64,6 +62,8 @@ class QueueAdmin(ReadOnlyAdmin):
 
     def _retry(self, pks: list[Any]) -> int:
         """Those that nobody is working on; how many."""
+        from django_polar.services.nudge import nudge  # noqa: PLC0415 - as in adopt
+
         alias = router.db_for_write(self.model)
         rows: Any = self.model._default_manager.using(alias)
         free = Q(leased_until__isnull=True) | Q(leased_until__lte=timezone.now())
@@ -221,7 +221,8 @@ class LinkConflictAdmin(ReadOnlyAdmin):
 
     @admin.action(permissions=["resolve"], description="Give the customer to the user")
     def adopt(self, request: HttpRequest, queryset: QuerySet[LinkConflict]) -> None:
-        # httpx is no part of start-up.
+        # On use: what talks to Polar is no part of start-up.
+        from django_polar.exceptions import PolarError  # noqa: PLC0415
         from django_polar.services.customers import adopt_customer  # noqa: PLC0415
 
         unresolved = queryset.filter(resolved_at__isnull=True).select_related("user")

@@ -15,10 +15,6 @@ from django_polar.models import Customer
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-HELP: Final = (
-    "Whole email addresses, external ids and Polar ids are found at once; otherwise parts of"
-    " names and beginnings of email addresses and external ids."
-)
 _MOST_EXACT: Final = 100
 _MOST_NAMED: Final = 500
 

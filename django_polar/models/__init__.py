@@ -8,6 +8,7 @@ from .queues import (
     QueuedWork,
     WebhookEvent,
     queues,
+    work_queued,
 )
 from .state import ActiveMeter, ActiveSubscription, CustomerState, GrantedBenefit, StateItem
 from .sync_run import SyncCheckpoint, SyncedPage, SyncRun
@@ -32,4 +33,5 @@ __all__ = [
     "WebhookEvent",
     "queues",
     "users_deleted",
+    "work_queued",
 ]

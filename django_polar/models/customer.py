@@ -8,8 +8,6 @@ from django.conf import settings
 from django.db import models
 from django.db.models.fields.json import KeyTransform
 
-from django_polar.conf import ids_named
-
 from .fields import ExactCharField
 from .state import ActiveSubscription, GrantedBenefit
 from .user_deletion import set_null_and_tell
@@ -49,6 +47,8 @@ class CustomerQuerySet(models.QuerySet["Customer"]):
         """
         subscriptions = ActiveSubscription.objects.filter(state_id=models.OuterRef("pk"))
         if product_id is not None:
+            from django_polar.conf import ids_named  # noqa: PLC0415 - no part of start-up
+
             subscriptions = subscriptions.filter(product_id__in=ids_named("products", product_id))
         return self.filter(models.Exists(subscriptions))
 
@@ -65,6 +65,8 @@ class CustomerQuerySet(models.QuerySet["Customer"]):
         """
         grants = GrantedBenefit.objects.filter(state_id=models.OuterRef("pk"))
         if benefit_id is not None:
+            from django_polar.conf import ids_named  # noqa: PLC0415 - as above
+
             grants = grants.filter(benefit_id__in=ids_named("benefits", benefit_id))
         if type is not None:
             grants = grants.filter(benefit_type=type)

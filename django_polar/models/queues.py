@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from django.conf import settings
 from django.db import connections, models, transaction
+from django.dispatch import Signal
 from django.utils import timezone
 
 from .customer import EXTERNAL_ID_MAX_LENGTH
@@ -20,6 +21,9 @@ LEASE = timedelta(minutes=5)
 
 FIRST_DELAY = timedelta(seconds=15)
 LONGEST_DELAY = timedelta(hours=6)
+
+work_queued = Signal()
+"""``queue``: a task of ours that has something to do. The sender is ``None``."""
 
 W = TypeVar("W", bound="QueuedWork")
 

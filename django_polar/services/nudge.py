@@ -10,13 +10,11 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from django.db import connections, transaction
-from django.dispatch import Signal
+
+from django_polar.models import work_queued
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-work_queued = Signal()
-"""``queue``: a task of ours that has something to do. The sender is ``None``."""
 
 
 def nudge(queue: str, *, using: str) -> None:

@@ -21,8 +21,8 @@ from django_polar.models import (
     LinkConflict,
     SyncRun,
     WebhookEvent,
+    work_queued,
 )
-from django_polar.services.nudge import work_queued
 
 from .helpers import choose, messages_of, rows_of
 

@@ -15,9 +15,8 @@ from django.db import transaction
 
 from django_polar import tasks
 from django_polar.client import PolarClient
-from django_polar.models import Customer, CustomerDeletion, CustomerPush
+from django_polar.models import Customer, CustomerDeletion, CustomerPush, work_queued
 from django_polar.services import get_or_create_customer, send_due_deletions
-from django_polar.services.nudge import work_queued
 from django_polar.services.outbox import request_deletion
 from tests.outbox.processes import worker
 from tests.outbox.rows import make_user
