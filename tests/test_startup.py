@@ -34,7 +34,6 @@ LOADED = {
     "django_polar.admin.inlines",
     "django_polar.admin.queues",
     "django_polar.admin.sync_runs",
-    "django_polar.admin.users",
     "django_polar.apps",
     "django_polar.models",
     "django_polar.models.customer",

@@ -25,13 +25,14 @@ from .formats import (
     address_html,
     age,
     balances_html,
+    benefits_text,
     dashboard_url,
     json_html,
     link_to,
+    subscriptions_text,
     url_html,
 )
 from .inlines import BenefitInline, MeterInline, SubscriptionInline
-from .users import benefits_text, subscriptions_text
 
 if TYPE_CHECKING:
     from datetime import datetime

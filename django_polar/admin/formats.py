@@ -66,6 +66,21 @@ def balances_html(balances: Iterable[CustomerBalance], *, with_age: bool = False
     return lines or EMPTY
 
 
+def subscriptions_text(customer: Customer) -> str:
+    """``active, trialing``, or nothing. Reads what ``with_state()`` has fetched."""
+    state = getattr(customer, "state", None)
+    return ", ".join(s.status for s in state.active_subscriptions.all()) if state else ""
+
+
+def benefits_text(customer: Customer) -> str:
+    """``custom, 2 x license_keys``, or nothing. Reads what ``with_state()`` has fetched."""
+    state = getattr(customer, "state", None)
+    counts: dict[str, int] = {}
+    for grant in state.granted_benefits.all() if state else ():
+        counts[grant.benefit_type] = counts.get(grant.benefit_type, 0) + 1
+    return ", ".join(f"{n} x {kind}" if n > 1 else kind for kind, n in sorted(counts.items()))
+
+
 def json_html(value: Any) -> str | SafeString:
     if not value:
         return EMPTY

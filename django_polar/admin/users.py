@@ -9,7 +9,7 @@ from django.contrib import admin
 from django_polar.models import Customer
 
 from .base import StackedInline
-from .formats import balances_html
+from .formats import balances_html, benefits_text, subscriptions_text
 
 if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
@@ -62,18 +62,3 @@ class CustomerInline(StackedInline):
     @admin.display
     def balance(self, customer: Customer) -> Any:
         return balances_html(customer.balances.all(), with_age=True)
-
-
-def subscriptions_text(customer: Customer) -> str:
-    """``active, trialing``, or nothing. Reads what ``with_state()`` has fetched."""
-    state = getattr(customer, "state", None)
-    return ", ".join(s.status for s in state.active_subscriptions.all()) if state else ""
-
-
-def benefits_text(customer: Customer) -> str:
-    """``custom, 2 x license_keys``, or nothing. Reads what ``with_state()`` has fetched."""
-    state = getattr(customer, "state", None)
-    counts: dict[str, int] = {}
-    for grant in state.granted_benefits.all() if state else ():
-        counts[grant.benefit_type] = counts.get(grant.benefit_type, 0) + 1
-    return ", ".join(f"{n} x {kind}" if n > 1 else kind for kind, n in sorted(counts.items()))
