@@ -80,7 +80,7 @@ def _young_collections_between_full_ones() -> int:
 
 def measure() -> dict[str, float]:
     """Differences between neighbours in time: medians, and of full collections the mean."""
-    count = 9 * ROUNDS
+    count = 18 * ROUNDS  # two starts are several milliseconds apart, ours or not
     cycle = _young_collections_between_full_ones()
     with tempfile.TemporaryDirectory() as byte_code:
         _start("django_polar", byte_code)  # the first one compiles
