@@ -24,7 +24,7 @@ from django_polar.exceptions import PolarError
 from django_polar.models import Customer, CustomerDeletion, SyncRun
 
 from .pages import reading, requests_in_flight
-from .query_log import trimmed_query_log
+from .query_log import without_query_log
 from .runs import Bookmark, begin_run, end_run, resume_run
 from .sync_customers_list import read_customers
 from .sync_report import SyncReport
@@ -112,7 +112,7 @@ def sync_customers(
     outcome = SyncRun.Outcome.FAILED
     try:
         with (
-            trimmed_query_log(database()) as query_log,
+            without_query_log(database()) as query_log,
             reading(
                 client,
                 in_flight=requests_in_flight(settings.requests_per_minute),
