@@ -63,7 +63,7 @@ def test_seen_ids_take_about_eight_bytes_each():
     seen.add(uuid4() for _ in range(50_000))
     seen.settle()
 
-    size = sum(bucket.buffer_info()[1] * bucket.itemsize for bucket in seen._buckets)
+    size = seen._keys.buffer_info()[1] * seen._keys.itemsize
     assert len(seen) == 50_000
     assert size <= 50_000 * 8
 
