@@ -18,6 +18,8 @@ from .seen import SeenIds, pack
 _LOCK: Final = "sync"
 SAVE_EVERY: Final = timedelta(seconds=5)
 """A killed sync loses no more than this, and no page has to pay for a bookmark."""
+MOST_UNSAVED: Final = 10_000
+"""Ids. What is saved together is in memory several times over, and the driver keeps a copy."""
 
 
 def holder() -> str:
@@ -137,7 +139,8 @@ class Bookmark:
     def note(self, page: int, keys: bytes) -> None:
         """``page`` is in the mirror; ``keys`` are of the ids that were seen since the last one."""
         self._unsaved.frombytes(keys)
-        if timezone.now() - self._saved_at >= SAVE_EVERY:
+        is_much = len(self._unsaved) >= MOST_UNSAVED
+        if is_much or timezone.now() - self._saved_at >= SAVE_EVERY:
             self.save(page + 1)
 
     def save(self, page: int) -> None:

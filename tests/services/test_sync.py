@@ -25,6 +25,7 @@ from django_polar.models import (
     Customer,
     CustomerDeletion,
     GrantedBenefit,
+    SyncCheckpoint,
     SyncRun,
 )
 from django_polar.services import runs
@@ -524,6 +525,19 @@ class TestRuns:
         dead.refresh_from_db()
         assert report.outcome == "complete"
         assert dead.outcome == "interrupted"
+
+    def test_a_great_many_ids_are_saved_at_once(self, polar, monkeypatch):
+        """However short the time since the last bookmark: what waits for one is in memory."""
+        monkeypatch.setattr(runs, "MOST_UNSAVED", 200)
+        polar.seed_world(900)
+        saved = []
+
+        def look(list_name, done, total):
+            saved.extend(SyncCheckpoint.objects.values_list("keys", flat=True))
+
+        sync_customers(progress=look)
+
+        assert max(len(bytes(keys)) for keys in saved) <= 8 * (200 + 300)
 
     def test_a_run_that_lost_its_lock_stops(self, polar, monkeypatch):
         """Who was taken for dead does not write any more."""
