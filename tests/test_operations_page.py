@@ -46,7 +46,7 @@ OPERATIONS = {
     for operation in vars(import_module(f"django_polar.client.{module.name}")).values()
     if isinstance(operation, Operation) and not operation.name.startswith("webhook")
 }
-HELPERS = {"iter", "fetch_page", "read_page", "iter_payment_methods"}
+HELPERS = {"iter", "fetch_page", "open_page", "read_page", "iter_payment_methods"}
 """Other ways to the same operations."""
 
 

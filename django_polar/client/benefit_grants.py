@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Unpack
     from uuid import UUID
 
+    from .connection import UnreadBody
+
 LIST: Final = Operation("benefit_grants.list", "GET", "/v1/benefit-grants/")
 
 STABLE_ORDER: Final = ("created_at", "granted_at")
@@ -43,6 +45,12 @@ class BenefitGrants(Resource):
     ) -> bytes:
         """``GET /v1/benefit-grants/``: one page as it arrived, for ``read_page``."""
         return self._connection.fetch(LIST, query=self._list_query(page, limit, filters))
+
+    def open_page(
+        self, *, page: int = 1, limit: int = MAX_LIMIT, **filters: Unpack[BenefitGrantFilters]
+    ) -> UnreadBody:
+        """``GET /v1/benefit-grants/``: one page, its body yet to be read."""
+        return self._connection.open(LIST, query=self._list_query(page, limit, filters))
 
     def read_page(self, body: bytes) -> Page[BenefitGrantPayload]:
         """What ``fetch_page`` brought (of ``GET /v1/benefit-grants/``)."""

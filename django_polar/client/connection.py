@@ -7,13 +7,14 @@ third longer per request.
 
 from __future__ import annotations
 
+import io
 import logging
 import random
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 from urllib.request import getproxies, proxy_bypass
@@ -161,6 +162,12 @@ class Connection:
             )
         return content
 
+    def open(self, operation: Operation, *, query: Query | None = None) -> UnreadBody:
+        """A 2xx answer whose body waits in the socket until somebody, in any thread, reads it."""
+        request = self._build(operation, None, query, None, None)
+        response = self._send(operation, request, read=False)
+        return UnreadBody(operation, response, partial(self.fetch, operation, query=query))
+
     def stream(self, operation: Operation, *, query: Query | None = None) -> Iterator[bytes]:
         """The body of a 2xx answer in chunks, as they arrive. Not repeated once it has begun."""
         request = self._build(operation, None, query, None, None)
@@ -267,6 +274,46 @@ class Connection:
         raise error_of(
             operation.name, response, writes=operation.writes, api_version=self.api_version
         )
+
+
+class UnreadBody:
+    """The body of an answer that has begun to arrive. Somebody has to read or to close it."""
+
+    def __init__(
+        self, operation: Operation, response: httpx.Response, fetch: Callable[[], bytes]
+    ) -> None:
+        self._operation = operation
+        self._response: httpx.Response | None = response
+        self._fetch = fetch
+        self._body: bytes | None = None
+
+    def load(self) -> None:
+        """Take it off the connection, for ``read`` to return later."""
+        response, self._response = self._response, None
+        if response is None:
+            return
+        try:
+            # Not ``response.read()``, which has it twice while it joins the chunks.
+            body = io.BytesIO()
+            for chunk in response.iter_bytes():
+                body.write(chunk)
+        except httpx.HTTPError as error:
+            logger.warning("%s: broken off with %s", self._operation.name, type(error).__name__)
+        else:
+            self._body = body.getvalue()
+        finally:
+            response.close()
+
+    def read(self) -> bytes:
+        """The whole body, once; asked for again if the connection broke."""
+        self.load()
+        body, self._body = self._body, None
+        return self._fetch() if body is None else body
+
+    def close(self) -> None:
+        """Let go of it unread."""
+        if self._response is not None:
+            self._response.close()
 
 
 def path_segment(name: str, value: object) -> str:

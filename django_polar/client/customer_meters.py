@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Unpack
     from uuid import UUID
 
+    from .connection import UnreadBody
+
 LIST: Final = Operation("customer_meters.list", "GET", "/v1/customer-meters/")
 
 STABLE_ORDER: Final = ("created_at", "customer_id", "meter_id")
@@ -43,6 +45,12 @@ class CustomerMeters(Resource):
     ) -> bytes:
         """``GET /v1/customer-meters/``: one page as it arrived, for ``read_page``."""
         return self._connection.fetch(LIST, query=self._list_query(page, limit, filters))
+
+    def open_page(
+        self, *, page: int = 1, limit: int = MAX_LIMIT, **filters: Unpack[CustomerMeterFilters]
+    ) -> UnreadBody:
+        """``GET /v1/customer-meters/``: one page, its body yet to be read."""
+        return self._connection.open(LIST, query=self._list_query(page, limit, filters))
 
     def read_page(self, body: bytes) -> Page[CustomerMeterPayload]:
         """What ``fetch_page`` brought (of ``GET /v1/customer-meters/``)."""

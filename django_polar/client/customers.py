@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Unpack
     from uuid import UUID
 
-    from .connection import Connection
+    from .connection import Connection, UnreadBody
     from .customer_sessions import CustomerSessions
     from .wallets import Wallets
 
@@ -93,6 +93,12 @@ class Customers(Resource):
     ) -> bytes:
         """``GET /v1/customers/``: one page as it arrived, for ``read_page`` in another thread."""
         return self._connection.fetch(LIST, query=self._list_query(page, limit, filters))
+
+    def open_page(
+        self, *, page: int = 1, limit: int = MAX_LIMIT, **filters: Unpack[CustomerFilters]
+    ) -> UnreadBody:
+        """``GET /v1/customers/``: one page, its body yet to be read."""
+        return self._connection.open(LIST, query=self._list_query(page, limit, filters))
 
     def read_page(self, body: bytes) -> Page[CustomerPayload]:
         """What ``fetch_page`` brought (of ``GET /v1/customers/``)."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from typing import Unpack
     from uuid import UUID
 
+    from .connection import UnreadBody
+
 LIST: Final = Operation("subscriptions.list", "GET", "/v1/subscriptions/")
 
 STABLE_ORDER: Final = ("started_at", "customer", "product")
@@ -42,6 +44,12 @@ class Subscriptions(Resource):
     ) -> bytes:
         """``GET /v1/subscriptions/``: one page as it arrived, for ``read_page``."""
         return self._connection.fetch(LIST, query=self._list_query(page, limit, filters))
+
+    def open_page(
+        self, *, page: int = 1, limit: int = MAX_LIMIT, **filters: Unpack[SubscriptionFilters]
+    ) -> UnreadBody:
+        """``GET /v1/subscriptions/``: one page, its body yet to be read."""
+        return self._connection.open(LIST, query=self._list_query(page, limit, filters))
 
     def read_page(self, body: bytes) -> Page[SubscriptionListPayload]:
         """What ``fetch_page`` brought (of ``GET /v1/subscriptions/``)."""

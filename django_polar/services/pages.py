@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +13,17 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from django_polar.exceptions import PolarError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
     from django_polar.client import PolarClient
+    from django_polar.client.connection import UnreadBody
+
+    Answer = tuple[UnreadBody, datetime]
+    """A page that has begun to arrive, and when Polar was asked for it."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,12 +35,14 @@ MAX_LIMIT: Final = 100
 """Polar gives no more per page, whatever is asked for."""
 
 MAX_IN_FLIGHT: Final = 16
-FEWEST_IN_FLIGHT: Final = 4
 AT_ONCE: Final = 3
 """Pages in one write. A commit waits for the disk about as long as a page takes to be written."""
 
 ATTEMPTS_TO_READ: Final = 3
 """A page that was cut off, or a proxy's own, comes whole the next time."""
+
+PATIENCE: Final = timedelta(seconds=1)
+"""A server with few workers may answer nobody before the bodies it has sent are taken."""
 
 BEAT: Final = timedelta(seconds=10)
 """How often a waiting job shows that it is alive."""
@@ -58,8 +66,8 @@ class Walk:
     """One pass over the pages of one list."""
 
     name: str
-    fetch: Callable[..., bytes]
-    """``fetch(page=..., limit=..., sorting=...)``"""
+    open: Callable[..., UnreadBody]
+    """``open(page=..., limit=..., sorting=...)``"""
     sorting: tuple[str, ...]
     limit: int = MAX_LIMIT
     next_page: int = 1
@@ -80,6 +88,8 @@ class FetchedPage(NamedTuple):
 class Reader:
     """Makes requests in threads, and hands the answers out in order in the caller's thread.
 
+    The bodies of pages stay in their sockets until it is their turn, so that however many are on
+    their way, those of one write are in memory.
     ``on_wait`` is called while an answer is being waited for.
     """
 
@@ -92,9 +102,6 @@ class Reader:
     ) -> None:
         self._client = client
         self._in_flight = in_flight
-        self._window = min(FEWEST_IN_FLIGHT, in_flight)
-        """How many are wanted on their way now: more while we wait for Polar, fewer while Polar
-        waits for us, so that pages do not pile up in memory."""
         self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="polar-sync")
         self._on_wait = on_wait
 
@@ -105,50 +112,65 @@ class Reader:
     def pages(self, walk: Walk) -> Iterator[list[FetchedPage]]:
         """Every page of a walk, from ``next_page`` on, in order, a few at a time.
 
-        Those that have arrived are handed out together, so that they can be written together.
+        Those that have arrived are handed out together, so that they can be written together,
+        and are gone when the next ones are asked for.
         The first page says how many there are; then as many are on their way as are useful.
         Pages that come to be meanwhile are read too. An error is raised at its page's turn.
         """
-        pending: deque[tuple[int, Future[FetchedPage]]] = deque()
+        pending: deque[tuple[int, Future[Answer]]] = deque()
         self._ask(walk, pending)
         try:
             while pending:
-                if all(future.done() for _, future in pending):
-                    self._window = max(self._window // 2, min(FEWEST_IN_FLIGHT, self._in_flight))
                 arrived = [self._next(walk, pending)]
+                failure: PolarError | None = None
                 while len(arrived) < AT_ONCE and pending and pending[0][1].done():
-                    if pending[0][1].exception() is not None:
-                        break  # what came before it is not lost
-                    arrived.append(self._next(walk, pending))
+                    try:
+                        arrived.append(self._next(walk, pending))
+                    except PolarError as error:
+                        failure = error  # what came before it is not lost
+                        break
                 yield arrived
+                arrived.clear()  # or the next ones would be read beside these
+                if failure is not None:
+                    raise failure
         finally:
-            for _, future in pending:
-                future.cancel()
+            _let_go(future for _, future in pending)
 
-    def _next(self, walk: Walk, pending: deque[tuple[int, Future[FetchedPage]]]) -> FetchedPage:
-        _, future = pending.popleft()
+    def _next(self, walk: Walk, pending: deque[tuple[int, Future[Answer]]]) -> FetchedPage:
+        number, future = pending.popleft()
         if not future.done():
-            self._window = min(self._window * 2, self._in_flight)
-        fetched = self._result(future)
-        while len(pending) < self._window and walk.next_page <= walk.max_page:
+            wait((future,), timeout=PATIENCE.total_seconds())
+        if not future.done():
+            for _, other in pending:
+                if other.done() and other.exception() is None:
+                    other.result()[0].load()
+        page = self._read(walk, number, future)
+        while len(pending) < self._in_flight and walk.next_page <= walk.max_page:
             self._ask(walk, pending)
-        return fetched
+        return page
 
-    def _ask(self, walk: Walk, pending: deque[tuple[int, Future[FetchedPage]]]) -> None:
+    def _ask(self, walk: Walk, pending: deque[tuple[int, Future[Answer]]]) -> None:
         number = walk.next_page
         walk.next_page += 1
-        pending.append((number, self._pool.submit(self._fetch, walk, number)))
+        pending.append((number, self._pool.submit(self._open, walk, number)))
 
-    def _fetch(self, walk: Walk, number: int, *, attempts: int = ATTEMPTS_TO_READ) -> FetchedPage:
+    def _open(self, walk: Walk, number: int) -> Answer:
         observed_at = self._client.server_time()
-        body = walk.fetch(page=number, limit=walk.limit, sorting=walk.sorting)
-        try:
-            numbers = _read_numbers(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            if attempts > 1:
-                return self._fetch(walk, number, attempts=attempts - 1)
-            # The reader of the page will say what is wrong with it.
-            numbers = _Numbers()
+        return walk.open(page=number, limit=walk.limit, sorting=walk.sorting), observed_at
+
+    def _read(self, walk: Walk, number: int, future: Future[Answer]) -> FetchedPage:
+        for attempt in range(1, ATTEMPTS_TO_READ + 1):
+            answer, observed_at = self._result(future)
+            body = answer.read()
+            try:
+                numbers = _read_numbers(body)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                # If none can be read, the reader of the page will say what is wrong with it.
+                numbers = _Numbers()
+                if attempt < ATTEMPTS_TO_READ:
+                    future = self._pool.submit(self._open, walk, number)
+            else:
+                break
         walk.max_page = max(walk.max_page, numbers.max_page)
         return FetchedPage(walk, number, body, observed_at, numbers.total_count)
 
@@ -196,6 +218,18 @@ class Outcome(NamedTuple, Generic[T, R]):
 
     item: T
     result: Callable[[], R]
+
+
+def _let_go(pending: Iterable[Future[Answer]]) -> None:
+    """Of pages that nobody waits for any more: their connections would never be free again."""
+
+    def close(future: Future[Answer]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            future.result()[0].close()
+
+    for future in pending:
+        if not future.cancel():
+            future.add_done_callback(close)
 
 
 def requests_in_flight(requests_per_minute: int) -> int:

@@ -65,10 +65,10 @@ def _fetch_of(
 ) -> list[tuple[Sequence[UUID], Page[Any], datetime]]:
     """One answer, or several where these customers have more than fits into one."""
     observed_at = client.server_time()
-    body = state_list.fetch(client)(
+    answer = state_list.open(client)(
         limit=MAX_LIMIT, customer_id=[str(id_) for id_ in customer_ids], **state_list.filters
     )
-    content = decode_page(body, state_list.payload_type)
+    content = decode_page(answer.read(), state_list.payload_type)
     if content.total_count <= MAX_LIMIT:
         return [(customer_ids, content, observed_at)]
     if len(customer_ids) == 1:
@@ -85,14 +85,14 @@ def _fetch_all_of(client: PolarClient, state_list: StateList, customer_id: UUID)
     pages: list[Page[Any]] = []
     number = 1
     while not pages or number <= pages[-1].max_page:
-        body = state_list.fetch(client)(
+        answer = state_list.open(client)(
             page=number,
             limit=MAX_LIMIT,
             customer_id=[str(customer_id)],
             sorting=state_list.orders[0],
             **state_list.filters,
         )
-        pages.append(decode_page(body, state_list.payload_type))
+        pages.append(decode_page(answer.read(), state_list.payload_type))
         number += 1
     items = {item.id: item for page in pages for item in page.items}
     problems = [problem for page in pages for problem in page.problems]

@@ -57,7 +57,7 @@ def read_customers(session: Session) -> None:
     for attempt, order in enumerate(ORDERS):
         walk = Walk(
             "customers",
-            session.client.customers.fetch_page,
+            session.client.customers.open_page,
             order,
             next_page=first_page if attempt == 0 else 1,
         )

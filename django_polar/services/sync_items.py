@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from django_polar.client import PolarClient
+    from django_polar.client.connection import UnreadBody
 
     from .sync_session import Session
     from .upsert import Changes
@@ -38,7 +39,7 @@ class StateList:
 
     name: str
     payload_type: Any
-    fetch: Callable[[PolarClient], Callable[..., bytes]]
+    open: Callable[[PolarClient], Callable[..., UnreadBody]]
     filters: dict[str, Any]
     orders: tuple[tuple[str, ...], ...]
     key: Callable[[Any], Any]
@@ -51,7 +52,7 @@ STATE_LISTS: Final = (
     StateList(
         "subscriptions",
         SubscriptionListPayload,
-        lambda client: client.subscriptions.fetch_page,
+        lambda client: client.subscriptions.open_page,
         {"status": ACTIVE_SUBSCRIPTION_STATUSES},
         (
             ("started_at", "customer", "product", "current_period_end"),
@@ -63,7 +64,7 @@ STATE_LISTS: Final = (
     StateList(
         "benefits",
         BenefitGrantPayload,
-        lambda client: client.benefit_grants.fetch_page,
+        lambda client: client.benefit_grants.open_page,
         {"is_granted": True},
         (
             ("created_at", "granted_at"),
@@ -75,7 +76,7 @@ STATE_LISTS: Final = (
     StateList(
         "meters",
         CustomerMeterPayload,
-        lambda client: client.customer_meters.fetch_page,
+        lambda client: client.customer_meters.open_page,
         {},
         (
             # A customer has a meter once, so the last two break every tie.

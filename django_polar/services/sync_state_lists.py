@@ -74,7 +74,7 @@ def _read_list(session: Session, state_list: StateList) -> None:
     for attempt, (order, limit) in enumerate(zip(state_list.orders, LIMITS, strict=True)):
         walk = Walk(
             state_list.name,
-            partial(state_list.fetch(session.client), **state_list.filters),
+            partial(state_list.open(session.client), **state_list.filters),
             order,
             limit=limit,
             next_page=first_page if attempt == 0 else 1,
@@ -136,13 +136,13 @@ def _mend_seams(
 
     def fetch(window: Window) -> tuple[bytes, datetime]:
         observed_at = session.client.server_time()
-        body = state_list.fetch(session.client)(
+        answer = state_list.open(session.client)(
             page=window.page,
             limit=window.limit,
             sorting=state_list.orders[0],
             **state_list.filters,
         )
-        return body, observed_at
+        return answer.read(), observed_at
 
     for outcome in session.reader.map(fetch, windows):
         body, observed_at = outcome.result()

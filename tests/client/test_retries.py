@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from django_polar.client import PolarClient
-from django_polar.exceptions import RateLimitError, UnavailableError
+from django_polar.exceptions import PermissionDeniedError, RateLimitError, UnavailableError
 
 from .server import CUSTOMER_ID, customer, ok
 
@@ -187,3 +187,54 @@ def test_an_export_that_is_not_read_to_its_end_is_closed(polar, server):
     chunks.close()
 
     assert closed
+
+
+def test_a_page_that_breaks_off_is_asked_for_again(polar, server):
+    """Its body is read after the request has returned, and is whole all the same."""
+    closed = []
+
+    class Broken(httpx.SyncByteStream):
+        def __iter__(self):
+            yield b"{"
+            raise httpx.ReadError("gone")
+
+        def close(self):
+            closed.append(True)
+
+    server.answer(
+        lambda _: httpx.Response(200, stream=Broken()), httpx.Response(200, content=b"{}")
+    )
+
+    body = polar.customers.open_page(page=2)
+
+    assert polar.requests_made == 1
+    assert body.read() == b"{}"
+    assert closed
+    assert server.targets == ["GET /v1/customers/?page=2&limit=100"] * 2
+
+
+@pytest.mark.parametrize("use", ["read", "load", "close"])
+def test_a_page_gives_its_connection_back(polar, server, use):
+    closed = []
+
+    class Whole(httpx.SyncByteStream):
+        def __iter__(self):
+            yield b"{}"
+
+        def close(self):
+            closed.append(True)
+
+    server.answer(lambda _: httpx.Response(200, stream=Whole()))
+    body = polar.subscriptions.open_page()
+    assert not closed
+
+    getattr(body, use)()
+
+    assert closed
+
+
+def test_a_page_is_refused_before_its_body_is_read(polar, server):
+    server.answer(httpx.Response(403, json={"error": "insufficient_scope"}))
+
+    with pytest.raises(PermissionDeniedError):
+        polar.benefit_grants.open_page()
