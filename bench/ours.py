@@ -8,7 +8,7 @@ from django_polar.models import SyncRun
 from django_polar.services.pages import AT_ONCE, FetchedPage, batches
 from django_polar.services.pages import Walk as ListWalk
 from django_polar.services.proof import Reading
-from django_polar.services.query_log import trimmed_query_log
+from django_polar.services.query_log import without_query_log
 from django_polar.services.seams import Seams
 from django_polar.services.sync_customers_list import walk_customers
 from django_polar.services.sync_items import STATE_LISTS
@@ -68,7 +68,7 @@ def mirror(pages: Sequence[Pages], observed_at: datetime, *, before: int = 0) ->
         erased=frozenset(),
         requests_before=0,
     )
-    with trimmed_query_log(database()) as query_log:
+    with without_query_log(database()) as query_log:
         session.attach(reader, query_log)
         walk = ListWalk("customers", bytes, (), next_page=before + 1)
         walk_customers(session, walk, Reading(observed_at), is_first=True)

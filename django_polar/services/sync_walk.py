@@ -32,18 +32,31 @@ def walk_list(
             reading.started_at, reading.first_total = session.begin_walk(
                 reading.started_at, pages[0].total_count
             )
-        summaries = memory.recall(pages, reading.started_at) if memory else {}
-        rest = [page for page in pages if page.number not in summaries]
-        if rest:
-            taken = take(rest)
-            if memory:
-                memory.keep(rest, taken)
-            summaries |= zip((page.number for page in rest), taken.summaries, strict=True)
-        for page in pages:
-            summary = summaries[page.number]
-            reading.note(summary, page.total_count)
-            if seams:
-                seams.note(page.number, summary.edges)
-        session.note_pages(pages, [summaries[page.number] for page in pages])
+        _take_pages(session, pages, reading, take, memory=memory, seams=seams)
     if memory:
         memory.finish(walk.max_page)
+
+
+def _take_pages(
+    session: Session,
+    pages: Sequence[FetchedPage],
+    reading: Reading,
+    take: Callable[[Sequence[FetchedPage]], TakenPages],
+    *,
+    memory: PageMemory | None,
+    seams: Seams | None,
+) -> None:
+    """A function of its own, so that nothing of these pages is held while others are waited for."""
+    summaries = memory.recall(pages, reading.started_at) if memory else {}
+    rest = [page for page in pages if page.number not in summaries]
+    if rest:
+        taken = take(rest)
+        if memory:
+            memory.keep(rest, taken)
+        summaries |= zip((page.number for page in rest), taken.summaries, strict=True)
+    for page in pages:
+        summary = summaries[page.number]
+        reading.note(summary, page.total_count)
+        if seams:
+            seams.note(page.number, summary.edges)
+    session.note_pages(pages, [summaries[page.number] for page in pages])

@@ -249,7 +249,7 @@ class TestMemory:
     AT = datetime(2026, 4, 1, tzinfo=UTC)
 
     def fetched(self, *payloads, number=1, body=b"a page"):
-        walk = Walk("customers", fetch=bytes, sorting=())
+        walk = Walk("customers", open=bytes, sorting=())
         return FetchedPage(walk, number, body, self.AT, len(payloads))
 
     def taken(self, *pages, began_at=AT):
