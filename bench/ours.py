@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django_polar.models import SyncRun
-from django_polar.services.pages import AT_ONCE, FetchedPage, batches
+from django_polar.services.pages import FetchedPage, is_enough
 from django_polar.services.pages import Walk as ListWalk
 from django_polar.services.proof import Reading
 from django_polar.services.query_log import without_query_log
@@ -46,7 +46,14 @@ class _CannedReader:
             FetchedPage(walk, number, body, self._observed_at, len(bodies) * walk.limit)
             for number, body in enumerate(bodies, start=walk.next_page)
         )
-        return batches(fetched, AT_ONCE)
+        together: list[FetchedPage] = []
+        for page in fetched:
+            together.append(page)
+            if is_enough(together):
+                yield together
+                together = []
+        if together:
+            yield together
 
 
 def mirror(pages: Sequence[Pages], observed_at: datetime, *, before: int = 0) -> None:

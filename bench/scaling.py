@@ -11,28 +11,23 @@ from statistics import median
 from .databases import set_up_django
 from .pages import PAGE, iter_pages
 
-BATCH = 10
-"""Pages of customers, with all that they have, between two looks at the clock."""
-
 
 def main(few: int, many: int) -> None:
     """Microseconds per customer of a first sync of ``many``, against one of ``few``.
 
-    Both are read off one run: the first ``few`` customers, and all of them. Making the pages up
-    is not timed.
+    Both are read off one run: the first ``few`` customers, and all of them, a page at a time as
+    they come where Polar's rate limit rules. Making the pages up is not timed.
     """
     set_up_django()
-    from django_polar.services.pages import batches
-
     from .ours import mirror
 
     at = datetime(2026, 1, 1, tzinfo=UTC)
     times = []
-    for number, pages in enumerate(batches(iter_pages(many), BATCH)):
+    for number, page in enumerate(iter_pages(many)):
         start = time.perf_counter()
-        mirror(pages, at, before=number * BATCH)
-        times.append((time.perf_counter() - start) / (PAGE * BATCH) * 1_000_000)
-    us_few = sum(times[: few // (PAGE * BATCH)]) / (few // (PAGE * BATCH))
+        mirror([page], at, before=number)
+        times.append((time.perf_counter() - start) / PAGE * 1_000_000)
+    us_few = sum(times[: few // PAGE]) / (few // PAGE)
     us_many = sum(times) / len(times)
     tenth = len(times) // 10
     result = {

@@ -10,7 +10,7 @@ from .databases import clear_tables, set_up_django
 from .pages import PAGE, iter_pages
 from .timing import Contender, medians, time_in_turns
 
-CUSTOMERS = 1000
+CUSTOMERS = 2000
 SLOW = 100
 """As many of them as the slow ones get."""
 

@@ -16,7 +16,7 @@ import msgspec
 from django_polar.exceptions import PolarError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from django_polar.client import PolarClient
@@ -35,8 +35,11 @@ MAX_LIMIT: Final = 100
 """Polar gives no more per page, whatever is asked for."""
 
 MAX_IN_FLIGHT: Final = 16
-AT_ONCE: Final = 3
+AT_ONCE: Final = 4
 """Pages in one write. A commit waits for the disk about as long as a page takes to be written."""
+
+ENOUGH_AT_ONCE: Final = 1_200_000
+"""Bytes, after which a write takes no more pages. One of subscriptions has half as many."""
 
 ATTEMPTS_TO_READ: Final = 3
 """A page that was cut off, or a proxy's own, comes whole the next time."""
@@ -123,7 +126,7 @@ class Reader:
             while pending:
                 arrived = [self._next(walk, pending)]
                 failure: PolarError | None = None
-                while len(arrived) < AT_ONCE and pending and pending[0][1].done():
+                while not is_enough(arrived) and pending and pending[0][1].done():
                     try:
                         arrived.append(self._next(walk, pending))
                     except PolarError as error:
@@ -200,6 +203,11 @@ class Reader:
                 if future.done():
                     return future.result()
                 self._on_wait()
+
+
+def is_enough(pages: Sequence[FetchedPage]) -> bool:
+    """Whether these fill a write."""
+    return len(pages) >= AT_ONCE or sum(len(page.body) for page in pages) >= ENOUGH_AT_ONCE
 
 
 def _read_numbers(body: bytes) -> _Numbers:

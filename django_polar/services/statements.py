@@ -312,6 +312,12 @@ class PostgreSQLStatements(Statements):
             f" LEFT JOIN {self.name} AS stored ON stored.id = new.id"
             " WHERE stored.digest IS DISTINCT FROM new.digest"
         )
+        # With EXISTS the planner looks each row up, which it does not to find all that differ.
+        self.select_any_different = (
+            "SELECT EXISTS (SELECT FROM unnest(%s::uuid[], %s::bigint[]) AS new(id, digest)"
+            f" WHERE NOT EXISTS (SELECT FROM {self.name} AS stored"
+            " WHERE stored.id = new.id AND stored.digest = new.digest))"
+        )
         self.select_special_states = (
             "WITH locked AS (SELECT customer_id, as_of, removals"
             f" FROM {self.states} WHERE customer_id = ANY(%s::uuid[])"
@@ -323,18 +329,21 @@ class PostgreSQLStatements(Statements):
         )
 
     def find_different(self, rows: Sequence[Row]) -> list[tuple[Row, int | None]]:
-        found = self._fetch_different([self.pack(rows)])
+        found = self._fetch(
+            self.select_different,
+            [_array([row.id for row in rows]), _array([row.digest for row in rows])],
+        )
         return [(rows[position], digest) for position, digest in found]
 
     def pack(self, rows: Sequence[Row]) -> str:
         return f"{_elements([row.id for row in rows])};{_elements([row.digest for row in rows])}"
 
     def are_stored(self, packed: Sequence[str]) -> bool:
-        return not self._fetch_different(packed)
-
-    def _fetch_different(self, packed: Sequence[str]) -> list[tuple[Any, ...]]:
         columns = zip(*(text.split(";") for text in packed), strict=True)
-        return self._fetch(self.select_different, [f"{{{','.join(column)}}}" for column in columns])
+        [(is_different,)] = self._fetch(
+            self.select_any_different, [f"{{{','.join(column)}}}" for column in columns]
+        )
+        return not is_different
 
     def lock_states(self, ids: Sequence[UUID], observed_at: datetime) -> list[UUID]:
         array = _array(ids)
@@ -354,7 +363,7 @@ class PostgreSQLStatements(Statements):
         self._execute(self.update_link, [_encode(objects).decode()])
 
 
-def _array(values: Sequence[UUID]) -> str:
+def _array(values: Sequence[UUID] | Sequence[int]) -> str:
     """As PostgreSQL reads an array, where each value is one that needs no escaping."""
     return f"{{{_elements(values)}}}"
 

@@ -10,7 +10,15 @@ import pytest
 
 from django_polar.exceptions import UnavailableError
 from django_polar.services import pages
-from django_polar.services.pages import AT_ONCE, MAX_IN_FLIGHT, Reader, Walk
+from django_polar.services.pages import (
+    AT_ONCE,
+    ENOUGH_AT_ONCE,
+    MAX_IN_FLIGHT,
+    FetchedPage,
+    Reader,
+    Walk,
+    is_enough,
+)
 
 BODY_SIZE = 300_000
 
@@ -81,6 +89,51 @@ def test_pages_come_in_order_and_none_is_read_before_its_turn(walk):
         assert source.read == handed_out
 
     assert handed_out == list(range(1, 41))
+
+
+def test_big_pages_fill_a_write_sooner():
+    """What is in memory at once is bounded by bytes, not by pages alone."""
+    size = ENOUGH_AT_ONCE // 2 + 1
+    fetched = [FetchedPage(None, number, b" " * size, None, 0) for number in (1, 2)]
+
+    assert not is_enough(fetched[:1])
+    assert is_enough(fetched)
+    assert is_enough([page._replace(body=b"") for page in fetched * (AT_ONCE // 2)])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"items": [], "pagination": {"total_count": 250, "max_page": 3}}',
+        (
+            b'{"items": [{"pagination": {"max_page": 9}}],'
+            b' "pagination": {"max_page": 3, "total_count": 250}}\n'
+        ),
+        b'{"pagination": {"total_count": 250, "max_page": 3}, "items": []}',
+        (
+            b'{"pagination": {"total_count": 250, "max_page": 3},'
+            b' "items": [{"metadata": {"pagination": "x"}}]}'
+        ),
+        b'{"pagination": {"total_count": 250, "max_page": 3}, "items": ["%s"]}' % (b"x" * 500),
+        b'{"items": ["%s"], "pagination": {"total_count": 250, "max_page": 3}}' % (b"x" * 500),
+    ],
+)
+def test_how_long_the_list_is(walk, body):
+    """It stands at the end, as a rule, but is found wherever it is."""
+
+    class Whole(Body):
+        def read(self):
+            return body
+
+    class Client(Source):
+        def open(self, *, page, limit, sorting):
+            return Whole(self, page)
+
+    source = Client(3)
+    read = [page for batch in walk(source) for page in batch]
+
+    assert [page.number for page in read] == [1, 2, 3]
+    assert {page.total_count for page in read} == {250}
 
 
 def test_as_many_requests_as_allowed_are_in_flight(walk):
