@@ -28,6 +28,6 @@ class DjangoPolarConfig(AppConfig):
 
 def run_checks(**kwargs: Any) -> list[CheckMessage]:
     """All of ours. Commands run them and a web process does not, so they are loaded here."""
-    from . import checks  # noqa: PLC0415
+    from . import checks  # noqa: PLC0415 - on use
 
     return [*checks.check_settings(**kwargs), *checks.check_project(**kwargs)]

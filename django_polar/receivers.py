@@ -38,8 +38,8 @@ def connect() -> None:
 
 def request_deletions(users: Sequence[Any], using: str, **_: Any) -> None:
     """In the transaction that deletes the users: both happen, or neither."""
-    from .conf import settings  # noqa: PLC0415
-    from .services import outbox  # noqa: PLC0415
+    from .conf import settings  # noqa: PLC0415 - on use
+    from .services import outbox  # noqa: PLC0415 - on use
 
     if settings.delete_on_user_deletion:
         outbox.request_deletion_of_users(users, using=using)
@@ -47,8 +47,8 @@ def request_deletions(users: Sequence[Any], using: str, **_: Any) -> None:
 
 def remember_fields(instance: Any, using: str, *, raw: bool = False, **_: Any) -> None:
     """What Polar was told of the user before this change."""
-    from .conf import settings  # noqa: PLC0415
-    from .services import outbox  # noqa: PLC0415
+    from .conf import settings  # noqa: PLC0415 - on use
+    from .services import outbox  # noqa: PLC0415 - on use
 
     is_new = instance._state.adding  # noqa: SLF001 - documented by Django
     if raw or is_new or not settings.update_on_user_change:
@@ -65,8 +65,8 @@ def request_push(
     **_: Any,
 ) -> None:
     """Nothing that goes wrong with Polar gets into the way of saving a user."""
-    from .conf import settings  # noqa: PLC0415
-    from .services import outbox  # noqa: PLC0415
+    from .conf import settings  # noqa: PLC0415 - on use
+    from .services import outbox  # noqa: PLC0415 - on use
 
     before = instance.__dict__.pop(_BEFORE, None)
     if raw:

@@ -29,6 +29,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name != "CustomerInline":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .users import CustomerInline  # noqa: PLC0415
+    from .users import CustomerInline  # noqa: PLC0415 - on use
 
     return CustomerInline

@@ -174,7 +174,7 @@ class CustomerActions(ReadOnlyAdmin):
         # Not before it is asked for: what talks to Polar is no part of start-up.
         from django_polar.services.fetching import Fetch, fetch_customers  # noqa: PLC0415
 
-        from .messages import tell_fetched  # noqa: PLC0415
+        from .messages import tell_fetched  # noqa: PLC0415 - as above
 
         live = queryset.filter(deleted_at__isnull=True).order_by("pk")
         ids = list(live.values_list("pk", flat=True)[: MOST_FETCHED + 1])

@@ -28,10 +28,10 @@ class CustomerExport(CustomerActions):
 
     def export(self, request: HttpRequest, queryset: QuerySet[Customer]) -> HttpResponseBase:
         # On use, as in the other views: what makes a file is no part of start-up.
-        from django_polar.services.exports import export_customers  # noqa: PLC0415
-        from django_polar.views.streams import csv_response  # noqa: PLC0415
+        from django_polar.services.exports import export_customers  # noqa: PLC0415 - on use
+        from django_polar.views.streams import csv_response  # noqa: PLC0415 - on use
 
-        from .messages import customers as count_text  # noqa: PLC0415
+        from .messages import customers as count_text  # noqa: PLC0415 - on use
 
         self._log(request, f"Exported {count_text(queryset.count())} from the mirror as CSV.")
         return csv_response(request, export_customers(queryset), name="customers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import pytest
@@ -20,8 +21,11 @@ from django_polar.payloads import CustomerPayload, Page
 from django_polar.services import known_pages, runs, sync_customers_list, sync_state_lists
 from django_polar.services.known_pages import PageMemory, TakenPages, summarize
 from django_polar.services.pages import FetchedPage, Walk
+from django_polar.services.proof import Reading
+from django_polar.services.seams import Seams
 from django_polar.services.statements import statements_for
 from django_polar.services.sync import sync_customers
+from django_polar.services.sync_walk import walk_list
 from django_polar.services.tables import CUSTOMERS, make_rows
 from django_polar.services.upsert import upsert
 from tests.truth import mirrored, truth
@@ -352,6 +356,48 @@ class TestMemory:
         pages[1] = pages[1]._replace(body=b"changed")
 
         assert self.recall(*pages) == {1: taken.summaries[0], 3: taken.summaries[2]}
+
+    def test_equal_rows_between_known_pages_are_noticed(self):
+        """Where they meet may be a row that no page shows, whether or not the pages are known."""
+        moment = datetime(2026, 3, 2, tzinfo=UTC)
+        lists = [[a_customer(moment)], [a_customer(moment)]]
+        pages = [self.fetched(number=n, body=str(n).encode()) for n in (1, 2)]
+        began_at = self.AT
+
+        def take(_):
+            taken = self.taken(*lists)
+            return taken._replace(
+                summaries=[
+                    summarize(
+                        content,
+                        began_at,
+                        came_at=lambda c: c.created_at,
+                        key=lambda c: c.created_at,
+                    )
+                    for content in taken.contents
+                ]
+            )
+
+        def walk(take):
+            seams = Seams(100)
+            session = SimpleNamespace(
+                reader=SimpleNamespace(pages=lambda _: [pages]),
+                begin_walk=lambda began_at, total: (began_at, total),
+                note_pages=lambda *_: None,
+            )
+            memory = PageMemory("customers", CUSTOMERS)
+            reading = Reading(began_at)
+            walk_list(
+                session, pages[0].walk, reading, take, memory=memory, seams=seams, is_first=True
+            )
+            return seams.windows
+
+        pages[0].walk.max_page = 2
+        windows = walk(take)
+
+        assert SyncedPage.objects.count() == 2
+        assert len(windows) == 1
+        assert walk(None) == windows  # nothing is taken: both are known
 
     def test_far_pages_are_found_too(self):
         """Pages are looked up some fifty at a time, from wherever a walk begins."""
